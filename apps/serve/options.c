@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define DESCRIPTORS_KEPT 256  /* for pools, pipes and the like, of those a process may have */
+
+static const char usage[] =
+    "usage: tandem serve [OPTION...]\n"
+    "\n"
+    "  --listen ADDR:PORT       where to listen (127.0.0.1:8080; port 0: any free one)\n"
+    "  --workers N|auto         server processes on the port (1; auto: one for each core)\n"
+    "  --pool N                 pool workers of each (cores divided by workers, at least 1)\n"
+    "  --pool-kind KIND         processes or threads (processes)\n"
+    "  --queue N                jobs a pool holds beyond those running (64)\n"
+    "  --when-full POLICY       reject, wait or drop-oldest (reject)\n"
+    "  --backend NAME           auto, uring or epoll (auto)\n"
+    "  --max-connections N      more are answered 503 (what the limit on open files allows)\n"
+    "  --drain SECONDS          time to finish after SIGTERM (10)\n"
+    "  --log FORMAT             text or json (text)\n"
+    "  --enable-test-ops        also allow the operations crash and hang\n"
+    "  --help\n";
+
+struct word {
+    const char *text;
+    int value;
+};
+
+static int wrong(const char *option, const char *value, const char *expected)
+{
+    fprintf(stderr, "tandem: --%s cannot be \"%s\"\n        give it %s; tandem serve --help lists all options\n", option, value,
+            expected);
+    return 2;
+}
+
+/* Decimal digits only: strtoul alone would accept signs, spaces and what follows. */
+static bool read_number(const char *text, unsigned long max, unsigned long *value)
+{
+    if (!*text || strspn(text, "0123456789") != strlen(text) || strlen(text) > 18)
+        return false;
+    *value = strtoul(text, NULL, 10);
+    return *value <= max;
+}
+
+static bool read_word(const char *text, const struct word *words, int *value)
+{
+    for (; words->text; words++) {
+        if (strcmp(words->text, text) == 0) {
+            *value = words->value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_seconds(const char *text, td_time *ns)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+
+    if (end == text || *end || !(seconds >= 0 && seconds <= 86400))
+        return false;
+    *ns = (td_time)(seconds * 1e9);
+    return true;
+}
+
+static unsigned cores(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+enum { OPT_LISTEN = 1, OPT_WORKERS, OPT_POOL, OPT_POOL_KIND, OPT_QUEUE, OPT_WHEN_FULL, OPT_BACKEND, OPT_MAX_CONNECTIONS,
+       OPT_DRAIN, OPT_LOG, OPT_TEST_OPS, OPT_HELP };
+
+static const struct option long_options[] = {
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"workers", required_argument, NULL, OPT_WORKERS},
+    {"pool", required_argument, NULL, OPT_POOL},
+    {"pool-kind", required_argument, NULL, OPT_POOL_KIND},
+    {"queue", required_argument, NULL, OPT_QUEUE},
+    {"when-full", required_argument, NULL, OPT_WHEN_FULL},
+    {"backend", required_argument, NULL, OPT_BACKEND},
+    {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
+    {"drain", required_argument, NULL, OPT_DRAIN},
+    {"log", required_argument, NULL, OPT_LOG},
+    {"enable-test-ops", no_argument, NULL, OPT_TEST_OPS},
+    {"help", no_argument, NULL, OPT_HELP},
+    {0},
+};
+
+static int apply_words(struct serve_options *options, int option, const char *value)
+{
+    static const struct word kinds[] = {{"processes", TD_PROCESSES}, {"threads", TD_THREADS}, {0}};
+    static const struct word policies[] = {{"reject", TD_REJECT}, {"wait", TD_WAIT}, {"drop-oldest", TD_DROP_OLDEST}, {0}};
+    static const struct word backends[] = {{"auto", TD_BACKEND_AUTO}, {"uring", TD_BACKEND_URING},
+                                           {"epoll", TD_BACKEND_EPOLL}, {0}};
+    static const struct word formats[] = {{"text", TD_LOG_TEXT}, {"json", TD_LOG_JSON}, {0}};
+    int word;
+
+    switch (option) {
+    case OPT_POOL_KIND:
+        if (!read_word(value, kinds, &word))
+            return wrong("pool-kind", value, "processes or threads");
+        options->pool_kind = (td_pool_kind)word;
+        return -1;
+    case OPT_WHEN_FULL:
+        if (!read_word(value, policies, &word))
+            return wrong("when-full", value, "reject, wait or drop-oldest");
+        options->when_full = (td_when_full)word;
+        return -1;
+    case OPT_BACKEND:
+        if (!read_word(value, backends, &word))
+            return wrong("backend", value, "auto, uring or epoll");
+        options->backend = (td_backend)word;
+        return -1;
+    default:
+        if (!read_word(value, formats, &word))
+            return wrong("log", value, "text or json");
+        td_log_set_format((td_log_format)word);
+        return -1;
+    }
+}
+
+static int apply_numbers(struct serve_options *options, int option, const char *value)
+{
+    unsigned long number = 0;
+
+    switch (option) {
+    case OPT_WORKERS:
+        if (strcmp(value, "auto") == 0)
+            number = cores();
+        else if (!read_number(value, 256, &number) || number == 0)
+            return wrong("workers", value, "auto, or a number from 1 to 256");
+        options->workers = (unsigned)number;
+        return -1;
+    case OPT_POOL:
+        if (!read_number(value, 1024, &number) || number == 0)
+            return wrong("pool", value, "a number from 1 to 1024");
+        options->pool = (unsigned)number;
+        return -1;
+    case OPT_QUEUE:
+        if (!read_number(value, 1000000, &number))
+            return wrong("queue", value, "a number from 0 to 1000000");
+        options->queue = number ? number : TD_QUEUE_NONE;
+        return -1;
+    case OPT_MAX_CONNECTIONS:
+        if (!read_number(value, 100000000, &number) || number == 0)
+            return wrong("max-connections", value, "a number from 1");
+        options->connections_max = number;
+        return -1;
+    default:
+        return read_seconds(value, &options->drain_ns) ? -1 : wrong("drain", value, "seconds from 0 to 86400");
+    }
+}
+
+static int apply(struct serve_options *options, int option, const char *value)
+{
+    switch (option) {
+    case OPT_LISTEN:
+        if (strlen(value) >= sizeof options->listen)
+            return wrong("listen", value, "an address and a port, as 127.0.0.1:8080 or [::1]:8080");
+        snprintf(options->listen, sizeof options->listen, "%s", value);
+        return -1;
+    case OPT_POOL_KIND:
+    case OPT_WHEN_FULL:
+    case OPT_BACKEND:
+    case OPT_LOG:
+        return apply_words(options, option, value);
+    case OPT_TEST_OPS:
+        options->test_ops = true;
+        return -1;
+    case OPT_HELP:
+        fputs(usage, stdout);
+        return 0;
+    case '?':
+    case ':':
+        fputs("        tandem serve --help lists all options\n", stderr);
+        return 2;
+    default:
+        return apply_numbers(options, option, value);
+    }
+}
+
+/* Every connection takes a descriptor, so ask for as many as we may have. */
+static size_t descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1024;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    return getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > 100000000 ? 1024 : limit.rlim_cur;
+}
+
+int options_read(struct serve_options *options, int argc, char **argv)
+{
+    size_t files = descriptors(), most = files > 2 * DESCRIPTORS_KEPT ? files - DESCRIPTORS_KEPT : files / 2;
+    int option, status;
+
+    *options = (struct serve_options){.listen = "127.0.0.1:8080", .workers = 1, .pool_kind = TD_PROCESSES, .queue = 64,
+                                      .when_full = TD_REJECT, .drain_ns = td_sec(10)};
+    argv[0] = (char *)(uintptr_t)"tandem serve";  /* getopt begins its sentences with it */
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        status = apply(options, option, optarg);
+        if (status >= 0)
+            return status;
+    }
+    if (optind < argc) {
+        fprintf(stderr, "tandem: serve does not take \"%s\"\n        tandem serve --help lists all options\n", argv[optind]);
+        return 2;
+    }
+    if (options->pool == 0)
+        options->pool = cores() / options->workers ? cores() / options->workers : 1;
+    if (options->connections_max == 0 || options->connections_max > most)
+        options->connections_max = most;
+    return -1;
+}

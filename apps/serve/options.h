@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line of `tandem serve`.
+ */
+#ifndef TANDEM_SERVE_OPTIONS_H
+#define TANDEM_SERVE_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "tandem.h"
+
+struct serve_options {
+    char listen[TD_ADDRESS_MAX];
+    unsigned workers;            /* server processes */
+    unsigned pool;               /* pool workers of each */
+    td_pool_kind pool_kind;
+    size_t queue;                /* as td_pool_opts has it: TD_QUEUE_NONE for none */
+    td_when_full when_full;
+    td_backend backend;
+    size_t connections_max;
+    td_time drain_ns;
+    bool test_ops;
+};
+
+/*
+ * Reads the arguments behind "serve". Returns -1 to go on, or the status to exit with (0 after --help, 2 after a sentence on what was
+ * wrong).
+ */
+int options_read(struct serve_options *options, int argc, char **argv);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A server process: from the open port to the last close frame.
+ *
+ * The drain has three steps, all within --drain seconds. First nothing new begins, and what is under way ends by itself. When a
+ * part of the time is left, jobs are killed and connections ended, with a close frame ahead of whatever they have queued. At
+ * the very end the process exits, whoever does not let go.
+ */
+#include "serve.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "app.h"
+#include "room.h"
+#include "session.h"
+
+#define GOODBYE_NS 2200000000   /* two seconds that peers have to answer a close, and a little */
+#define ANSWER_NS 300000000     /* for handlers to answer after their job was killed */
+
+struct serve {
+    struct app app;
+    const struct serve_options *options;
+    td_listener *listener;
+    int signals;       /* a signalfd */
+    int ready;         /* a pipe to the supervisor, or -1 */
+    int status;
+};
+
+static int serve_connections(void *arg)
+{
+    struct serve *serve = arg;
+    int rc = td_http_server_run(serve->app.server);
+
+    if (rc < 0 && rc != -ECANCELED)
+        td_log(TD_LOG_ERROR, "accepting connections failed: %s", td_strerror(rc));
+    return rc;
+}
+
+/* Waits for SIGTERM or SIGINT. */
+static int wait_for_signal(struct serve *serve)
+{
+    struct signalfd_siginfo info;
+    int rc = td_wait_readable(serve->signals);
+
+    if (rc == 0 && read(serve->signals, &info, sizeof info) < 0 && errno != EAGAIN)
+        rc = -errno;
+    return rc;
+}
+
+/* A second signal means: now. */
+static int hurry(void *arg)
+{
+    int rc = wait_for_signal(arg);
+
+    return rc == 0 ? -EINTR : rc;
+}
+
+/* Waits for connections to end, up to `until`. */
+static void wait_drained(struct serve *serve, td_time until)
+{
+    td_scope scope;
+
+    td_scope_open(&scope);
+    td_scope_deadline(&scope, until);
+    if (td_spawn(&scope, hurry, serve) == 0) {
+        td_http_server_wait_drained(serve->app.server);
+        td_scope_cancel(&scope);
+    }
+    td_scope_join(&scope);
+}
+
+/* The end of --drain, whatever happens: worker processes die with this one. */
+static int exit_in_time(void *arg)
+{
+    struct serve *serve = arg;
+    int rc = td_sleep(serve->options->drain_ns);
+
+    if (rc < 0)
+        return rc;
+    td_log(TD_LOG_WARNING, "the drain time is over; leaving connections that did not end");
+    _exit(0);
+}
+
+static void drain(struct serve *serve)
+{
+    struct app *app = &serve->app;
+    td_time grace = serve->options->drain_ns / 2 < GOODBYE_NS ? serve->options->drain_ns / 2 : GOODBYE_NS;
+    td_time force = td_after(serve->options->drain_ns - grace);
+
+    td_log(TD_LOG_INFO, "draining: new work is refused, what is under way has %.1f s",
+           (double)(serve->options->drain_ns - grace) / 1e9);
+    app->draining = true;
+    td_http_server_drain(app->server);
+    sessions_drain(app);
+    wait_drained(serve, force);
+    td_pool_cancel(app->pool);
+    wait_drained(serve, td_after(ANSWER_NS < grace / 4 ? ANSWER_NS : grace / 4));
+}
+
+static void announce(struct serve *serve)
+{
+    char line[128];
+    int n = snprintf(line, sizeof line, "tandem: listening on http://%s\n", td_listener_address(serve->listener));
+
+    /* Under a supervisor the line goes to it: it prints it when all its processes listen. */
+    if (write(serve->ready >= 0 ? serve->ready : STDOUT_FILENO, line, (size_t)n) < 0)
+        td_log(TD_LOG_WARNING, "cannot write the address to standard output: %s", strerrordesc_np(errno));
+    if (serve->ready >= 0)
+        close(serve->ready);
+}
+
+static int run_until_signal(struct serve *serve)
+{
+    td_scope scope;
+    int rc;
+
+    td_scope_open(&scope);
+    serve->app.jobs = &scope;
+    rc = td_spawn(&scope, serve_connections, serve);
+    if (rc == 0) {
+        announce(serve);
+        rc = wait_for_signal(serve);
+    }
+    if (rc == 0) {
+        rc = td_spawn(&scope, exit_in_time, serve);
+        drain(serve);
+    }
+    td_scope_cancel(&scope);
+    td_scope_join(&scope);
+    return rc;
+}
+
+static int with_pool(struct serve *serve)
+{
+    const struct serve_options *options = serve->options;
+    td_pool_opts pool = {.kind = options->pool_kind, .workers = options->pool, .queue = options->queue,
+                         .when_full = options->when_full, .on_cancel = TD_CANCEL_FINISH, .name = "pool"};
+    td_http_opts http = {.connections_max = options->connections_max};
+    struct app *app = &serve->app;
+    int rc = td_pool_open(&app->pool, &pool);
+
+    if (rc < 0) {
+        td_log(TD_LOG_ERROR, "cannot start the pool: %s\n        fewer workers may help: --pool N", td_strerror(rc));
+        return rc;
+    }
+    app->rooms = rooms_open();
+    rc = app->rooms ? td_http_server_open(&app->server, serve->listener, &http, route, app) : -ENOMEM;
+    if (rc == 0) {
+        rc = run_until_signal(serve);
+        td_http_server_close(app->server);
+    }
+    rooms_close(app->rooms);
+    td_pool_close(app->pool);
+    return rc;
+}
+
+static const char *listen_advice(int rc)
+{
+    switch (rc) {
+    case -EADDRINUSE:
+        return "another server holds the port; choose another with --listen";
+    case -EACCES:
+        return "ports below 1024 are for root; choose another with --listen";
+    case -EADDRNOTAVAIL:
+        return "this machine has no such address; choose another with --listen";
+    case -EINVAL:
+        return "give --listen an address and a port, as 127.0.0.1:8080 or [::1]:8080";
+    default:
+        return "choose another address with --listen";
+    }
+}
+
+static int serve_main(void *arg)
+{
+    struct serve *serve = arg;
+    td_listen_opts opts = {.share_port = serve->options->workers > 1};
+    int rc = td_listen(&serve->listener, serve->options->listen, &opts);
+
+    if (rc < 0) {
+        td_log(TD_LOG_ERROR, "cannot listen on %s: %s\n        %s", serve->options->listen,
+               rc == -EINVAL ? "not an address" : td_strerror(rc), listen_advice(rc));
+        return rc;
+    }
+    serve->app.options = serve->options;
+    serve->app.sessions.next = serve->app.sessions.prev = &serve->app.sessions;
+    serve->app.started = td_now();
+    rc = with_pool(serve);
+    td_listener_close(serve->listener);
+    return rc;
+}
+
+int serve_process(const struct serve_options *options, int ready)
+{
+    struct serve serve = {.options = options, .ready = ready};
+    td_opts opts = {.backend = options->backend};
+    sigset_t set;
+    int rc;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);  /* before td_run: its threads are to have them blocked, too */
+    signal(SIGPIPE, SIG_IGN);
+    serve.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (serve.signals < 0) {
+        td_log(TD_LOG_ERROR, "cannot wait for signals: %s", strerrordesc_np(errno));
+        return 1;
+    }
+    rc = td_run_with(&opts, serve_main, &serve);
+    close(serve.signals);
+    return rc < 0 ? 1 : 0;
+}

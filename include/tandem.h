@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tandem: straight-line tasks on event loops for the waiting, pools of threads and processes for the computing, shared memory between
+ * them, and bounded queues with an honest answer.
+ */
+#ifndef TANDEM_H
+#define TANDEM_H
+
+#include "tandem/error.h"
+#include "tandem/http.h"
+#include "tandem/io.h"
+#include "tandem/log.h"
+#include "tandem/net.h"
+#include "tandem/pool.h"
+#include "tandem/run.h"
+#include "tandem/scope.h"
+#include "tandem/shared.h"
+#include "tandem/sync.h"
+#include "tandem/time.h"
+#include "tandem/ws.h"
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running: a loop, and the first task on it.
+ */
+#ifndef TANDEM_RUN_H
+#define TANDEM_RUN_H
+
+#include <stddef.h>
+
+#include "tandem/scope.h"
+#include "tandem/time.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum td_backend {
+    TD_BACKEND_AUTO = 0,  /* uring where the kernel allows it, epoll otherwise; the log says why */
+    TD_BACKEND_URING,     /* fails where the kernel does not allow it */
+    TD_BACKEND_EPOLL,
+} td_backend;
+
+/* Every field may be zero, for its default. */
+typedef struct td_opts {
+    td_backend backend;
+    size_t stack_size;        /* bytes of a task's stack, guard included; 0 is 64 KiB; at least 16 KiB */
+    td_time stall_after;      /* the watchdog reports a task that holds the loop longer; 0 is 25 ms, TD_FOREVER is never */
+    size_t shared_bytes_max;  /* bytes of shared memory at the most; 0 is half of the machine's memory */
+} td_opts;
+
+/*
+ * Runs a loop on the calling thread with fn(arg) as its first task, until that task and all it spawned are done.
+ *
+ * Thread: any that runs no loop yet. Start it before other threads exist where process pools are wanted: their workers
+ * are forked from a helper process that is itself forked here.
+ * Returns what fn returned; -EDEADLK when every task waited and nothing was pending (the log lists them; their waits ended with
+ * -ECANCELED); -ENOMEM, -ENOSYS, -EPERM and the like when no loop could be set up (the log has a sentence).
+ */
+int td_run(td_fn fn, void *arg);
+
+/* The same, with options; NULL stands for the defaults. Also -EINVAL for options out of range. */
+int td_run_with(const td_opts *opts, td_fn fn, void *arg);
+
+/* What the calling task's loop has done so far. */
+typedef struct td_loop_stats {
+    const char *backend;         /* "uring" or "epoll" */
+    size_t tasks;                /* alive now */
+    unsigned long long turns;    /* of the loop */
+    unsigned long long switches; /* task resumptions */
+    unsigned long long stalls;   /* turns in which something held the loop longer than stall_after */
+    td_time stalled_ns;          /* in those turns, altogether */
+    td_time lag_sum_ns;          /* how long ready I/O and timers may have waited: the length of each turn, summed */
+    unsigned long long lag_bucket[16]; /* turns no longer than 2^i * 64 microseconds; the last has all that were longer */
+} td_loop_stats;
+
+/* Thread: a task. Not a checkpoint. */
+void td_loop_statistics(td_loop_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The epoll backend. Each descriptor is registered once, edge-triggered, when an operation on it first has to wait.
+ *
+ * Invariants: 1. While `readable` is false and nothing hung up, the kernel has been read dry since its last edge, so an edge will
+ * come with the next byte: a receive need not be tried in vain. A short read proves dryness as EAGAIN does, except for an end of
+ * stream that may lie behind it: its edge sets `hung_up`, which stays. 2. The same for `writable`, without the hang-up.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "loop/io.h"
+
+#define EVENTS_MAX 256
+
+struct backend {
+    int fd;
+    struct epoll_event events[EVENTS_MAX];
+};
+
+static int epoll_backend_open(struct backend **backend, const char **why)
+{
+    struct backend *self = malloc(sizeof *self);
+
+    *why = "setting up the event set";
+    if (!self)
+        return -ENOMEM;
+    self->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (self->fd < 0) {
+        int rc = -errno;
+
+        free(self);
+        return rc;
+    }
+    *backend = self;
+    return 0;
+}
+
+static void epoll_backend_close(struct backend *self)
+{
+    close(self->fd);
+    free(self);
+}
+
+static int poll_now(const struct io_op *op)
+{
+    struct pollfd ask = {.fd = op->file->fd, .events = op->events};
+    int rc = poll(&ask, 1, 0);
+
+    return rc < 0 ? -errno : rc == 0 ? -EAGAIN : 0;
+}
+
+/* connect(2) again tells the outcome of a pending connection: EALREADY while it is pending, EISCONN when it stands. */
+static int connect_now(const struct io_op *op)
+{
+    if (connect(op->file->fd, op->address.at, op->address.size) == 0 || errno == EISCONN)
+        return 0;
+    return errno == EINPROGRESS || errno == EALREADY ? -EAGAIN : -errno;
+}
+
+/* Tries the operation. Returns its result, or -EAGAIN. */
+static int attempt(struct io_op *op)
+{
+    struct io_file *file = op->file;
+    ssize_t n = -1;
+
+    do {
+        switch (op->kind) {
+        case IO_ACCEPT:
+            n = accept4(file->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            break;
+        case IO_RECEIVE:
+            n = recv(file->fd, op->buffer.data, op->buffer.size, MSG_DONTWAIT);
+            break;
+        case IO_READ:
+            n = read(file->fd, op->buffer.data, op->buffer.size);
+            break;
+        case IO_SEND:
+            n = sendmsg(file->fd, op->message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            break;
+        case IO_CONNECT:
+            return connect_now(op);
+        case IO_POLL:
+            return poll_now(op);
+        case IO_KINDS:
+            assert(!"no such operation");
+        }
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : (int)n;
+}
+
+/* Invariant 1: what this outcome says about the next try. */
+static void learn(struct io_op *op, int result)
+{
+    struct io_file *file = op->file;
+
+    if (result == -EAGAIN)
+        *(io_is_write(op) ? &file->writable : &file->readable) = false;
+    else if (op->kind == IO_RECEIVE && result > 0 && (size_t)result < op->buffer.size)
+        file->readable = false;
+}
+
+static bool worth_trying(const struct io_op *op)
+{
+    const struct io_file *file = op->file;
+
+    if (op->kind == IO_CONNECT || op->kind == IO_POLL)
+        return true;  /* their first step is the try itself */
+    return file->hung_up || (io_is_write(op) ? file->writable : file->readable);
+}
+
+static int register_file(struct backend *self, struct io_file *file)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = file};
+
+    if (file->registered)
+        return 0;
+    if (epoll_ctl(self->fd, EPOLL_CTL_ADD, file->fd, &event) < 0)
+        return -errno;
+    file->registered = true;
+    return 0;
+}
+
+static bool epoll_backend_start(struct backend *self, struct io_op *op)
+{
+    struct io_file *file = op->file;
+    struct io_op **slot = io_is_write(op) ? &file->writing : &file->reading;
+
+    assert(!*slot);
+    op->result = -EAGAIN;
+    if (worth_trying(op)) {
+        op->result = attempt(op);
+        learn(op, op->result);
+    }
+    if (op->result != -EAGAIN)
+        return true;
+    op->result = register_file(self, file);
+    if (op->result < 0)
+        return true;
+    *slot = op;
+    return false;
+}
+
+static void epoll_backend_cancel(struct backend *self, struct io_op *op)
+{
+    struct io_file *file = op->file;
+
+    *(io_is_write(op) ? &file->writing : &file->reading) = NULL;
+    io_finish(op, -ECANCELED);
+}
+
+static void epoll_backend_forget(struct backend *self, struct io_file *file)
+{
+    assert(!file->reading && !file->writing);
+    if (file->registered)
+        (void)epoll_ctl(self->fd, EPOLL_CTL_DEL, file->fd, NULL);  /* a shared descriptor outlives our close */
+    file->registered = false;
+}
+
+static void progress(struct io_op **slot)
+{
+    struct io_op *op = *slot;
+    int result;
+
+    if (!op)
+        return;
+    result = attempt(op);
+    learn(op, result);
+    if (result == -EAGAIN)
+        return;
+    *slot = NULL;
+    io_finish(op, result);
+}
+
+static int epoll_backend_poll(struct backend *self, td_time wait_ns)
+{
+    struct timespec timeout = {.tv_sec = wait_ns / 1000000000, .tv_nsec = wait_ns % 1000000000};
+    int count = epoll_pwait2(self->fd, self->events, EVENTS_MAX, wait_ns == TD_FOREVER ? NULL : &timeout, NULL);
+
+    if (count < 0 && errno == ENOSYS) {  /* Linux before 5.11: milliseconds, rounded up so as not to spin */
+        int ms = wait_ns == TD_FOREVER ? -1 : wait_ns > 2000000000000 ? 2000000 : (int)((wait_ns + 999999) / 1000000);
+
+        count = epoll_wait(self->fd, self->events, EVENTS_MAX, ms);
+    }
+    if (count < 0)
+        return errno == EINTR ? 0 : -errno;
+    for (int i = 0; i < count; i++) {
+        struct io_file *file = self->events[i].data.ptr;
+        uint32_t events = self->events[i].events;
+
+        if (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP | EPOLLERR))
+            file->readable = true;
+        if (events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR))
+            file->hung_up = true;
+        if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+            file->writable = true;
+        /*
+         * A completion only makes tasks ready or runs the library's own callbacks, none of which frees a file here: files
+         * are closed by tasks, which run later. So the events behind this one still point to living files.
+         */
+        if (file->readable)
+            progress(&file->reading);
+        if (file->writable)
+            progress(&file->writing);
+    }
+    return 0;
+}
+
+const struct backend_table backend_epoll = {
+    .name = "epoll",
+    .file_flags = SOCK_NONBLOCK,
+    .open = epoll_backend_open,
+    .close = epoll_backend_close,
+    .start = epoll_backend_start,
+    .cancel = epoll_backend_cancel,
+    .forget = epoll_backend_forget,
+    .poll = epoll_backend_poll,
+};

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Input and output as operations that complete: the interface between the loop and its backends.
+ *
+ * An operation is a struct in its starter's memory, usually on the stack of a parked task. Once started it belongs to the backend
+ * until its one terminal completion; cancelling it only hastens that (a kernel write never lands on a dead stack).
+ */
+#ifndef TANDEM_LOOP_IO_H
+#define TANDEM_LOOP_IO_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/list.h"
+#include "tandem/time.h"
+
+enum io_kind { IO_ACCEPT, IO_CONNECT, IO_RECEIVE, IO_SEND, IO_READ, IO_POLL, IO_KINDS };
+
+/* A descriptor as backends see it, made with the backend's file_flags. It stays open while an operation on it is under way. */
+struct io_file {
+    int fd;
+    bool registered;               /* epoll: known to the kernel's set */
+    bool readable, writable;       /* epoll: worth a try; uring: `readable` when the last receive left more behind */
+    bool hung_up;                  /* epoll: end or error seen; reading must be tried, no further edge will come */
+    struct io_op *reading, *writing;  /* epoll: parked operations; at most one each way */
+};
+
+struct io_op {
+    struct td_list link;           /* the backend's */
+    enum io_kind kind;
+    struct io_file *file;
+    void (*done)(struct io_op *op, int result);  /* a count, a descriptor, 0, or a negative errno */
+    union {
+        struct { void *data; size_t size; } buffer;                    /* IO_RECEIVE, IO_READ */
+        const struct msghdr *message;                                  /* IO_SEND; MSG_NOSIGNAL is implied */
+        struct { const struct sockaddr *at; socklen_t size; } address; /* IO_CONNECT */
+        short events;                                                  /* IO_POLL: POLLIN or POLLOUT */
+    };
+    void *owner;                   /* the starter's, for `done` */
+    size_t *pending;               /* counts operations under way; NULL for background ones */
+    int result;
+    bool background;               /* does not keep a loop of waiting tasks from being a deadlock */
+    bool held;                     /* uring: waiting for room in the submission queue */
+    bool cancelled;
+};
+
+struct backend;
+
+struct backend_table {
+    const char *name;
+    int file_flags;  /* how descriptors are made for it: SOCK_NONBLOCK (the same bit as O_NONBLOCK) or 0 */
+    /* Returns 0 and *backend, or a negative errno: -ENOSYS, -EPERM, -EACCES mean "not allowed here". *why is a sentence. */
+    int (*open)(struct backend **backend, const char **why);
+    void (*close)(struct backend *backend);
+    /* Starts an operation. True: it is complete already, its result in op->result, and `done` will not be called. */
+    bool (*start)(struct backend *backend, struct io_op *op);
+    /* Asks a started operation to end. `done` is called now or at a later poll, with -ECANCELED or what came first. */
+    void (*cancel)(struct backend *backend, struct io_op *op);
+    /* Tells the backend that a descriptor will be closed; nothing is under way on it. */
+    void (*forget)(struct backend *backend, struct io_file *file);
+    /* Submits, waits up to `wait_ns` (0: not at all; TD_FOREVER: until something completes), and calls `done`s. */
+    int (*poll)(struct backend *backend, td_time wait_ns);
+};
+
+extern const struct backend_table backend_uring, backend_epoll;
+
+static inline void io_file_init(struct io_file *file, int fd)
+{
+    *file = (struct io_file){.fd = fd, .readable = true, .writable = true};
+}
+
+/* How a backend ends an operation that it had not completed at its start. */
+static inline void io_finish(struct io_op *op, int result)
+{
+    if (op->pending)
+        --*op->pending;
+    op->result = result;
+    op->done(op, result);
+}
+
+static inline bool io_is_write(const struct io_op *op)
+{
+    return op->kind == IO_SEND || op->kind == IO_CONNECT || (op->kind == IO_POLL && (op->events & POLLOUT));
+}
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+#include "loop/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+
+#define STALL_AFTER_DEFAULT_NS 25000000
+#define LAG_BUCKET_NS 64000
+
+struct loop *loop_current(void)
+{
+    struct sched *sched = sched_current();
+
+    return sched ? container_of(sched, struct loop, sched) : NULL;
+}
+
+static void take_notes(struct loop *loop)
+{
+    struct loop_note *note = atomic_exchange(&loop->notes, NULL), *in_order = NULL;
+
+    while (note) {  /* the stack has the newest on top */
+        struct loop_note *next = note->next;
+
+        note->next = in_order;
+        in_order = note;
+        note = next;
+    }
+    while (in_order) {
+        note = in_order;
+        in_order = note->next;
+        note->receive(note);
+    }
+}
+
+static void wait_for_notes(struct loop *loop);
+
+static void woken(struct io_op *op, int result)
+{
+    struct loop *loop = container_of(op, struct loop, wake_op);
+
+    if (result == -ECANCELED) {
+        op->file = NULL;  /* the loop closes */
+        return;
+    }
+    take_notes(loop);
+    wait_for_notes(loop);
+}
+
+static void wait_for_notes(struct loop *loop)
+{
+    loop->wake_op = (struct io_op){.kind = IO_READ, .file = &loop->wake_file, .done = woken, .background = true,
+                                   .buffer = {&loop->wake_count, sizeof loop->wake_count}};
+    while (loop_io_start(loop, &loop->wake_op))
+        take_notes(loop);
+}
+
+void loop_notify(struct loop *loop, struct loop_note *note)
+{
+    uint64_t one = 1;
+    struct loop_note *top = atomic_load(&loop->notes);
+
+    do
+        note->next = top;
+    while (!atomic_compare_exchange_weak(&loop->notes, &top, note));
+    /* Whoever put the first note on an empty stack wakes the loop; the others find it awake or about to be. */
+    if (!top && write(loop->wake_file.fd, &one, sizeof one) < 0)
+        assert(errno == EAGAIN);  /* the counter is full, so the loop has been woken */
+}
+
+static int open_backend(struct loop *loop, td_backend wanted)
+{
+    const char *why = "";
+    int rc;
+
+    if (wanted != TD_BACKEND_EPOLL) {
+        loop->table = &backend_uring;
+        rc = loop->table->open(&loop->backend, &why);
+        if (rc == 0)
+            return 0;
+        if (wanted == TD_BACKEND_URING || (rc != -ENOSYS && rc != -EPERM && rc != -EACCES)) {
+            td_log(TD_LOG_ERROR, "cannot set up io_uring: %s: %s", why, strerrordesc_np(-rc));
+            return rc;
+        }
+        td_log(TD_LOG_INFO, "io_uring is not available here (%s: %s); using epoll", why, strerrordesc_np(-rc));
+    }
+    loop->table = &backend_epoll;
+    rc = loop->table->open(&loop->backend, &why);
+    if (rc < 0)
+        td_log(TD_LOG_ERROR, "cannot set up epoll: %s: %s", why, strerrordesc_np(-rc));
+    return rc;
+}
+
+int loop_open(struct loop *loop, const td_opts *opts)
+{
+    size_t stack_size = opts->stack_size ? opts->stack_size : STACK_SIZE_DEFAULT;
+    int rc, fd;
+
+    if (stack_size < STACK_SIZE_MIN || stack_size > STACK_SIZE_MAX) {
+        td_log(TD_LOG_ERROR, "a stack of %zu bytes is out of range: choose %d to %d", stack_size, STACK_SIZE_MIN,
+               STACK_SIZE_MAX);
+        return -EINVAL;
+    }
+    memset(loop, 0, sizeof *loop);
+    list_init(&loop->turn_ends);
+    loop->stall_after_ns = opts->stall_after > 0 ? opts->stall_after : STALL_AFTER_DEFAULT_NS;
+    rc = sched_open(&loop->sched, stack_size);
+    if (rc < 0)
+        return rc;
+    rc = open_backend(loop, opts->backend);
+    if (rc < 0)
+        goto close_sched;
+    loop->stats.backend = loop->table->name;
+    fd = eventfd(0, EFD_CLOEXEC | loop->table->file_flags);
+    if (fd < 0) {
+        rc = -errno;
+        goto close_backend;
+    }
+    io_file_init(&loop->wake_file, fd);
+    wait_for_notes(loop);
+    return 0;
+
+close_backend:
+    loop->table->close(loop->backend);
+close_sched:
+    sched_close(&loop->sched);
+    return rc;
+}
+
+void loop_close(struct loop *loop)
+{
+    loop_io_cancel(loop, &loop->wake_op);
+    while (loop->wake_op.file && loop->table->poll(loop->backend, TD_FOREVER) == 0)
+        ;
+    loop_forget(loop, &loop->wake_file);
+    loop->table->close(loop->backend);
+    close(loop->wake_file.fd);
+    sched_close(&loop->sched);
+}
+
+void loop_at_turn_end(struct loop *loop, struct turn_end *end)
+{
+    if (!list_linked(&end->link))
+        list_push_back(&loop->turn_ends, &end->link);
+}
+
+static void run_turn_ends(struct loop *loop)
+{
+    struct td_list *link;
+
+    while ((link = list_pop_front(&loop->turn_ends))) {
+        struct turn_end *end = container_of(link, struct turn_end, link);
+
+        end->run(end);
+    }
+}
+
+/* Nobody can make any task ready any more: say who waits for what, and end all waits. */
+static void declare_deadlock(struct loop *loop)
+{
+    if (loop->deadlocked)
+        fail("deadlock: %zu tasks wait although they were cancelled; this is a defect of the library", loop->sched.tasks);
+    loop->deadlocked = true;
+    td_log(TD_LOG_ERROR, "deadlock: all %zu tasks wait for each other and nothing else is pending", loop->sched.tasks);
+    sched_dump(&loop->sched);
+    sched_cancel(&loop->sched);
+}
+
+static td_time wait_time(struct loop *loop, td_time now)
+{
+    td_time next;
+
+    if (!list_empty(&loop->sched.ready) || loop->sched.tasks == 0)
+        return 0;
+    next = timers_next(&loop->sched.timers);
+    if (next == TD_FOREVER && loop->io_pending == 0 && loop->outside_pending == 0) {
+        declare_deadlock(loop);
+        return 0;
+    }
+    return next == TD_FOREVER ? TD_FOREVER : next > now ? next - now : 0;
+}
+
+static void measure_turn(struct loop *loop, td_time length)
+{
+    unsigned bucket = 0;
+
+    loop->stats.turns++;
+    loop->stats.lag_sum_ns += length;
+    while (bucket < 15 && length > ((td_time)LAG_BUCKET_NS << bucket))
+        bucket++;
+    loop->stats.lag_bucket[bucket]++;
+    if (length > loop->stall_after_ns) {
+        loop->stats.stalls++;
+        loop->stats.stalled_ns += length;
+    }
+}
+
+int loop_run(struct loop *loop)
+{
+    td_time turn_began = td_now(), now;
+    int rc;
+
+    while (loop->sched.tasks > 0) {
+        atomic_store_explicit(&loop->busy_since, turn_began, memory_order_relaxed);
+        sched_run(&loop->sched);
+        run_turn_ends(loop);
+        now = td_now();
+        timers_fire(&loop->sched.timers, now);
+        run_turn_ends(loop);
+        measure_turn(loop, now - turn_began);
+        atomic_store_explicit(&loop->busy_since, 0, memory_order_relaxed);
+        rc = loop->table->poll(loop->backend, wait_time(loop, now));
+        if (rc < 0)
+            fail("the %s backend failed: %s", loop->table->name, strerrordesc_np(-rc));
+        turn_began = td_now();
+    }
+    run_turn_ends(loop);
+    return loop->deadlocked ? -EDEADLK : 0;
+}
+
+bool loop_io_start(struct loop *loop, struct io_op *op)
+{
+    list_init(&op->link);
+    op->cancelled = op->held = false;
+    op->pending = op->background ? NULL : &loop->io_pending;
+    if (loop->table->start(loop->backend, op))
+        return true;
+    if (op->pending)
+        ++*op->pending;
+    return false;
+}
+
+void loop_io_cancel(struct loop *loop, struct io_op *op)
+{
+    if (op->cancelled)
+        return;
+    op->cancelled = true;
+    loop->table->cancel(loop->backend, op);
+}
+
+struct task_io {
+    struct wait wait;
+    struct io_op *op;
+    struct td_task *task;
+};
+
+static void task_io_done(struct io_op *op, int result)
+{
+    struct task_io *io = op->owner;
+
+    task_unpark(io->task, result);
+}
+
+static void task_io_abort(struct wait *wait)
+{
+    struct task_io *io = container_of(wait, struct task_io, wait);
+
+    loop_io_cancel(loop_of(io->task), io->op);
+}
+
+int loop_io(struct td_task *self, struct io_op *op, const char *what)
+{
+    struct task_io io = {.wait = {task_io_abort, what, 0}, .op = op, .task = self};
+    int rc = task_checkpoint(self);
+
+    if (rc < 0)
+        return rc;
+    op->done = task_io_done;
+    op->owner = &io;
+    op->background = false;
+    if (loop_io_start(loop_of(self), op))
+        return op->result;
+    return task_park(self, &io.wait);
+}
+
+void loop_forget(struct loop *loop, struct io_file *file)
+{
+    loop->table->forget(loop->backend, file);
+}
+
+void td_loop_statistics(td_loop_stats *stats)
+{
+    struct loop *loop = loop_of(task_self(__func__));
+
+    *stats = loop->stats;
+    stats->tasks = loop->sched.tasks;
+    stats->switches = atomic_load_explicit(&loop->sched.switches, memory_order_relaxed);
+}

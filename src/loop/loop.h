@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loop: turns of tasks, timers and I/O, driven by one thread.
+ *
+ * A turn runs ready tasks (64 resumptions or 500 microseconds), then what asked to run at the turn's end (so that a turn's
+ * writes to a socket leave in one system call), then due timers, then the backend, waiting there only when nothing is ready.
+ */
+#ifndef TANDEM_LOOP_LOOP_H
+#define TANDEM_LOOP_LOOP_H
+
+#include <stdatomic.h>
+
+#include "loop/io.h"
+#include "tandem/run.h"
+#include "task/task.h"
+
+/* Something to do at the end of this turn, before the loop may wait. Linked at most once; list_init it first. */
+struct turn_end {
+    struct td_list link;
+    void (*run)(struct turn_end *self);
+};
+
+/* A note to a loop from any thread; its memory is the sender's until `receive` runs, on the loop. */
+struct loop_note {
+    struct loop_note *next;
+    void (*receive)(struct loop_note *note);
+};
+
+struct loop {
+    struct sched sched;
+    const struct backend_table *table;
+    struct backend *backend;
+    struct td_list turn_ends;
+    size_t io_pending;             /* operations under way that can still make a task ready */
+    size_t outside_pending;        /* jobs under way in pools: likewise */
+    struct io_file wake_file;      /* an eventfd: notes have come */
+    struct io_op wake_op;
+    uint64_t wake_count;
+    _Atomic(struct loop_note *) notes;
+    struct zygote *zygote;         /* forks worker processes (src/pool); the loop only keeps it for them */
+    bool deadlocked;
+    td_time stall_after_ns;
+    _Atomic td_time busy_since;    /* when the current turn began; 0 while the loop waits in its backend */
+    td_loop_stats stats;
+};
+
+/* The calling thread's loop; only where one runs. */
+struct loop *loop_current(void);
+
+int loop_open(struct loop *loop, const td_opts *opts);
+void loop_close(struct loop *loop);
+
+/* Runs until no task is alive. Returns 0, -EDEADLK, or what the backend failed with. */
+int loop_run(struct loop *loop);
+
+/*
+ * Runs an operation for the calling task and parks it until the completion. `op` needs kind, file and arguments.
+ * Checkpoint: yes. Returns the result, or -ECANCELED; data that came first is returned, never lost.
+ */
+int loop_io(struct td_task *self, struct io_op *op, const char *what);
+
+/* The same without a task: `done` is called once, unless true is returned: then op->result has the result already. */
+bool loop_io_start(struct loop *loop, struct io_op *op);
+void loop_io_cancel(struct loop *loop, struct io_op *op);
+
+void loop_forget(struct loop *loop, struct io_file *file);  /* before close(2) */
+
+void loop_at_turn_end(struct loop *loop, struct turn_end *end);
+
+/* Any thread, also while the loop waits. */
+void loop_notify(struct loop *loop, struct loop_note *note);
+
+static inline struct loop *loop_of(struct td_task *task)
+{
+    return container_of(task->sched, struct loop, sched);
+}
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The io_uring backend: one io_uring_enter a loop turn submits everything and collects everything.
+ *
+ * Operations for which the submission queue has no room are held in a list and submitted in order. A wait ends only on its
+ * terminal completion: cancelling submits a cancel and keeps waiting.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+
+#include "loop/io.h"
+
+#define SUBMISSIONS 1024
+#define COMPLETIONS 8192
+#define BATCH 256
+#define CANCEL_MARK 1u  /* tags the completion of a cancel request itself: operations are aligned */
+
+struct backend {
+    struct io_uring ring;
+    struct td_list held;     /* operations that wait for room in the submission queue */
+    struct td_list cancels;  /* operations whose cancel waits for room */
+};
+
+static const enum io_uring_op wanted_ops[] = {IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_RECV, IORING_OP_SENDMSG,
+                                              IORING_OP_READ, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL};
+
+static int probe(struct io_uring *ring, const char **why)
+{
+    struct io_uring_probe *found = io_uring_get_probe_ring(ring);
+    int rc = 0;
+
+    if (!found) {
+        *why = "the kernel does not say which operations it has";
+        return -ENOSYS;
+    }
+    for (size_t i = 0; i < sizeof wanted_ops / sizeof *wanted_ops; i++)
+        if (!io_uring_opcode_supported(found, (int)wanted_ops[i]))
+            rc = -ENOSYS;
+    io_uring_free_probe(found);
+    if (rc == 0 && !(ring->features & IORING_FEAT_EXT_ARG))
+        rc = -ENOSYS;
+    if (rc < 0)
+        *why = "the kernel's io_uring lacks an operation we need (Linux 5.11 has them)";
+    return rc;
+}
+
+static int open_ring(struct io_uring *ring, const char **why)
+{
+    /* The ladder: completions when we ask for them; without interrupting the task; plain. */
+    static const unsigned ladder[] = {
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+        IORING_SETUP_COOP_TASKRUN,
+        0,
+    };
+    int rc = -ENOSYS;
+
+    *why = "io_uring_setup (sysctl kernel.io_uring_disabled, or a container's seccomp profile, forbids it)";
+    for (size_t i = 0; i < sizeof ladder / sizeof *ladder; i++) {
+        struct io_uring_params params = {.flags = ladder[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+                                         .cq_entries = COMPLETIONS};
+
+        rc = io_uring_queue_init_params(SUBMISSIONS, ring, &params);
+        if (rc != -EINVAL)
+            break;
+    }
+    return rc;
+}
+
+static int uring_open(struct backend **backend, const char **why)
+{
+    struct backend *self = malloc(sizeof *self);
+    int rc;
+
+    if (!self) {
+        *why = "out of memory";
+        return -ENOMEM;
+    }
+    list_init(&self->held);
+    list_init(&self->cancels);
+    rc = open_ring(&self->ring, why);
+    if (rc < 0)
+        goto release;
+    rc = probe(&self->ring, why);
+    if (rc < 0)
+        goto close_ring;
+    /* A forked child must not share the rings. */
+    rc = io_uring_ring_dontfork(&self->ring);
+    if (rc < 0) {
+        *why = "keeping the rings from forked children";
+        goto close_ring;
+    }
+    *backend = self;
+    return 0;
+
+close_ring:
+    io_uring_queue_exit(&self->ring);
+release:
+    free(self);
+    return rc;
+}
+
+static void uring_close(struct backend *self)
+{
+    io_uring_queue_exit(&self->ring);
+    free(self);
+}
+
+static struct io_uring_sqe *room(struct backend *self)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
+
+    if (sqe)
+        return sqe;
+    io_uring_submit(&self->ring);  /* a failure leaves the queue full, and the operation is held */
+    return io_uring_get_sqe(&self->ring);
+}
+
+static void prepare(struct io_uring_sqe *sqe, struct io_op *op)
+{
+    int fd = op->file->fd;
+
+    switch (op->kind) {
+    case IO_ACCEPT:
+        io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+        break;
+    case IO_CONNECT:
+        io_uring_prep_connect(sqe, fd, op->address.at, op->address.size);
+        break;
+    case IO_RECEIVE:
+        io_uring_prep_recv(sqe, fd, op->buffer.data, op->buffer.size, 0);
+        if (!op->file->readable)
+            sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;  /* the last receive left nothing: do not try in vain */
+        break;
+    case IO_SEND:
+        io_uring_prep_sendmsg(sqe, fd, op->message, MSG_NOSIGNAL);
+        break;
+    case IO_READ:
+        io_uring_prep_read(sqe, fd, op->buffer.data, (unsigned)op->buffer.size, (__u64)-1);
+        break;
+    case IO_POLL:
+        io_uring_prep_poll_add(sqe, fd, (unsigned)op->events);
+        break;
+    case IO_KINDS:
+        assert(!"no such operation");
+    }
+    io_uring_sqe_set_data(sqe, op);
+}
+
+static bool uring_start(struct backend *self, struct io_op *op)
+{
+    struct io_uring_sqe *sqe = list_empty(&self->held) ? room(self) : NULL;
+
+    if (sqe) {
+        prepare(sqe, op);
+    } else {
+        op->held = true;
+        list_push_back(&self->held, &op->link);
+    }
+    return false;
+}
+
+static void prepare_cancel(struct io_uring_sqe *sqe, struct io_op *op)
+{
+    io_uring_prep_cancel(sqe, op, 0);
+    io_uring_sqe_set_data64(sqe, CANCEL_MARK);
+}
+
+static void submit_held(struct backend *self)
+{
+    struct io_uring_sqe *sqe;
+
+    while (!list_empty(&self->cancels) && (sqe = room(self)))
+        prepare_cancel(sqe, container_of(list_pop_front(&self->cancels), struct io_op, link));
+    while (!list_empty(&self->held) && (sqe = room(self))) {
+        struct io_op *op = container_of(list_pop_front(&self->held), struct io_op, link);
+
+        op->held = false;
+        prepare(sqe, op);
+    }
+}
+
+/*
+ * The cancel names the operation by its address. It cannot hit a later one at the same place: a completion is only taken in
+ * uring_poll, after all cancels prepared before were submitted, and a cancel is carried out at its submission.
+ */
+static void uring_cancel(struct backend *self, struct io_op *op)
+{
+    struct io_uring_sqe *sqe;
+
+    if (op->held) {
+        list_remove(&op->link);
+        op->held = false;
+        io_finish(op, -ECANCELED);
+        return;
+    }
+    sqe = list_empty(&self->cancels) ? room(self) : NULL;
+    if (sqe)
+        prepare_cancel(sqe, op);
+    else
+        list_push_back(&self->cancels, &op->link);
+}
+
+static void uring_forget(struct backend *self, struct io_file *file)
+{
+    (void)self;
+    (void)file;
+}
+
+static void finish(struct io_uring_cqe *cqe)
+{
+    struct io_op *op = io_uring_cqe_get_data(cqe);
+    int result = cqe->res;
+
+    if ((uintptr_t)op == CANCEL_MARK)
+        return;
+    list_remove(&op->link);  /* its cancel may not have found room yet */
+    if (op->kind == IO_RECEIVE)
+        op->file->readable = (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
+    if (op->kind == IO_POLL && result > 0)
+        result = 0;
+    io_finish(op, result);
+}
+
+static int uring_poll(struct backend *self, td_time wait_ns)
+{
+    struct __kernel_timespec timeout = {.tv_sec = wait_ns / 1000000000, .tv_nsec = wait_ns % 1000000000};
+    struct io_uring_cqe *cqe, *batch[BATCH];
+    unsigned count, seen = 0;
+    int rc;
+
+    submit_held(self);
+    if (wait_ns == 0)
+        rc = io_uring_submit_and_get_events(&self->ring);
+    else
+        rc = io_uring_submit_and_wait_timeout(&self->ring, &cqe, 1, wait_ns == TD_FOREVER ? NULL : &timeout, NULL);
+    if (rc < 0 && rc != -ETIME && rc != -EINTR && rc != -EBUSY && rc != -EAGAIN)
+        return rc;
+    while (seen < COMPLETIONS && (count = io_uring_peek_batch_cqe(&self->ring, batch, BATCH)) > 0) {
+        for (unsigned i = 0; i < count; i++)
+            finish(batch[i]);
+        io_uring_cq_advance(&self->ring, count);
+        seen += count;
+    }
+    return 0;
+}
+
+const struct backend_table backend_uring = {
+    .name = "uring",
+    .file_flags = 0,  /* on a non-blocking file the kernel would answer EAGAIN instead of waiting */
+    .open = uring_open,
+    .close = uring_close,
+    .start = uring_start,
+    .cancel = uring_cancel,
+    .forget = uring_forget,
+    .poll = uring_poll,
+};

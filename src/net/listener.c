@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "net/stream.h"
+
+#define BACKLOG_DEFAULT 4096
+
+struct td_listener {
+    struct loop *loop;
+    struct io_file file;
+    char address[TD_ADDRESS_MAX];
+};
+
+static int bind_socket(int fd, const struct sockaddr_storage *address, socklen_t size, const td_listen_opts *opts)
+{
+    int on = 1;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+        return -errno;
+    if (opts && opts->share_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0)
+        return -errno;
+    if (bind(fd, (const struct sockaddr *)address, size) < 0)
+        return -errno;
+    return listen(fd, opts && opts->backlog > 0 ? opts->backlog : BACKLOG_DEFAULT) < 0 ? -errno : 0;
+}
+
+int td_listen(td_listener **out, const char *text, const td_listen_opts *opts)
+{
+    struct td_task *self = task_self(__func__);
+    struct sockaddr_storage address;
+    socklen_t size;
+    td_listener *listener;
+    int rc = address_parse(text, &address, &size), fd;
+
+    if (rc < 0)
+        return rc;
+    listener = calloc(1, sizeof *listener);
+    if (!listener)
+        return -ENOMEM;
+    listener->loop = loop_of(self);
+    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | listener->loop->table->file_flags, 0);
+    if (fd < 0) {
+        rc = -errno;
+        free(listener);
+        return rc;
+    }
+    rc = bind_socket(fd, &address, size, opts);
+    if (rc < 0) {
+        close(fd);
+        free(listener);
+        return rc;
+    }
+    size = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &size) == 0)
+        address_format(&address, listener->address);
+    io_file_init(&listener->file, fd);
+    *out = listener;
+    return 0;
+}
+
+void td_listener_close(td_listener *listener)
+{
+    loop_forget(listener->loop, &listener->file);
+    close(listener->file.fd);
+    free(listener);
+}
+
+const char *td_listener_address(const td_listener *listener)
+{
+    return listener->address;
+}
+
+/* Errors of a connection that was already broken, which accept(2) passes on; and interrupted waits. */
+static bool pass_over(int rc)
+{
+    return rc == -ECONNABORTED || rc == -EINTR || rc == -EPROTO || rc == -ENETDOWN || rc == -EHOSTUNREACH ||
+           rc == -ENETUNREACH || rc == -EAGAIN;
+}
+
+int td_accept(td_listener *listener, td_stream **stream)
+{
+    struct td_task *self = task_self(__func__);
+    int rc;
+
+    do {
+        struct io_op op = {.kind = IO_ACCEPT, .file = &listener->file};
+
+        rc = loop_io(self, &op, "a connection");
+    } while (rc < 0 && pass_over(rc));
+    return rc < 0 ? rc : stream_adopt(listener->loop, rc, stream);
+}
+
+int td_connect(td_stream **stream, const char *text)
+{
+    struct td_task *self = task_self(__func__);
+    struct sockaddr_storage address;
+    struct io_op op = {.kind = IO_CONNECT};
+    socklen_t size;
+    int rc = address_parse(text, &address, &size), fd;
+
+    if (rc < 0)
+        return rc;
+    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | loop_of(self)->table->file_flags, 0);
+    if (fd < 0)
+        return -errno;
+    rc = stream_adopt(loop_of(self), fd, stream);
+    if (rc < 0)
+        return rc;
+    op.file = &(*stream)->file;
+    op.address.at = (struct sockaddr *)&address;
+    op.address.size = size;
+    rc = loop_io(self, &op, "a connection to be made");
+    if (rc < 0)
+        td_stream_close(*stream);
+    return rc;
+}

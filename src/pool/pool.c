@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Invariants: 1. A job is in `waiting`, or in `queue`, or has a worker; it leaves by job_finish, exactly once (law 7).
+ * 2. queued + running never exceeds worker_count + queue_max. 3. A worker is in `idle` exactly in phase IDLE, and has a job exactly
+ * in phase BUSY. 4. While a job waits or is queued with room before it, no worker is idle.
+ */
+#include "pool/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "tandem/error.h"
+#include "pool/queue.h"
+#include "shared/arena.h"
+
+#define QUEUE_DEFAULT 64
+#define WORKERS_MAX 4096
+#define RETRY_NS 100000000        /* until a worker that could not be started is tried again */
+#define BACKOFF_FIRST_NS 10000000
+#define BACKOFF_MAX_NS 1000000000
+#define FREE_DEATHS 3             /* deaths in a row that are replaced at once */
+#define ATTEMPTS_MAX 3
+
+static void start_worker(struct worker *worker);
+
+static void wake_closer(td_pool *pool)
+{
+    struct job_waiter *closer = pool->closer;
+
+    pool->closer = NULL;
+    if (closer)
+        task_unpark(closer->task, 0);
+}
+
+static const char *pool_name(const td_pool *pool)
+{
+    return pool->opts.name ? pool->opts.name : "pool";
+}
+
+/* Hands the job to the worker. False when the page is not as we left it: its process has scribbled over it. */
+static bool give(struct worker *worker, struct job *job)
+{
+    struct worker_page *page = worker->page;
+
+    page->fn = job->fn;
+    page->items = job->items;
+    page->count = job->count;
+    page->item_size = job->item_size;
+    atomic_store(&page->started, 0);
+    atomic_store(&page->ended, 0);
+    if (!page_move(page, word_make(worker->generation, worker->index, JOB_FREE),
+                   word_make(worker->generation, worker->index, JOB_READY)))
+        return false;
+    job->place = PLACE_RUNNING;
+    job->worker = worker;
+    job->dispatched = td_now();
+    worker->job = job;
+    worker->phase = WORKER_BUSY;
+    page_ring(page, worker->pool->kind->private);
+    return true;
+}
+
+void pool_dispatch(td_pool *pool)
+{
+    queue_admit_waiting(pool);
+    while (!list_empty(&pool->queue) && !list_empty(&pool->idle)) {
+        struct worker *worker = container_of(list_pop_front(&pool->idle), struct worker, link);
+        struct job *job = container_of(list_pop_front(&pool->queue), struct job, link);
+
+        if (give(worker, job)) {
+            pool->queued--;
+            pool->running++;
+            continue;
+        }
+        list_push_front(&pool->queue, &job->link);
+        worker->phase = WORKER_STARTING;  /* neither idle nor busy until its death is noticed */
+        pool->kind->kill(worker);
+    }
+    if (pool->queued == 0 && pool->running == 0)
+        wake_closer(pool);
+}
+
+static void outcome(td_pool *pool, struct worker *worker, int rc)
+{
+    struct job *job = worker->job;
+    struct worker_page *page = worker->page;
+    td_time began = atomic_load(&page->started), ended = atomic_load(&page->ended), now = td_now();
+
+    /* Times come from the worker: believe them within what we know. */
+    if (began >= job->dispatched && began <= now) {
+        job->report.ran_ns = (ended >= began && ended <= now ? ended : now) - began;
+        job->report.queued_ns = began - job->submitted;
+    }
+    pool->running--;
+    worker->job = NULL;
+    job_finish(job, job->overdue ? -ETIMEDOUT : rc);
+}
+
+static void make_idle(struct worker *worker)
+{
+    worker->phase = WORKER_IDLE;
+    list_push_front(&worker->pool->idle, &worker->link);
+}
+
+/* Takes the worker's result, if it is there. */
+static bool collect(struct worker *worker)
+{
+    struct worker_page *page = worker->page;
+    uint64_t done = word_make(worker->generation, worker->index, JOB_DONE);
+
+    if (worker->phase != WORKER_BUSY || atomic_load(&page->word) != done)
+        return false;
+    outcome(worker->pool, worker, atomic_load(&page->rc));
+    worker->generation++;
+    if (page_move(page, done, word_make(worker->generation, worker->index, JOB_FREE)) && worker->kill_rc == 0) {
+        worker->pool->deaths_in_row = 0;
+        make_idle(worker);
+    } else {
+        worker->phase = WORKER_STARTING;  /* being killed, or corrupt: its death makes a new one */
+        worker->pool->kind->kill(worker);
+    }
+    return true;
+}
+
+static void listen_events(td_pool *pool);
+
+static void collect_all(td_pool *pool)
+{
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        collect(&pool->workers[i]);
+    pool_dispatch(pool);
+}
+
+static void event_came(struct io_op *op, int result)
+{
+    td_pool *pool = container_of(op, td_pool, event_op);
+
+    pool->event_listening = false;
+    if (result == -ECANCELED) {
+        wake_closer(pool);
+        return;
+    }
+    collect_all(pool);
+    listen_events(pool);
+}
+
+static void listen_events(td_pool *pool)
+{
+    pool->event_op = (struct io_op){.kind = IO_READ, .file = &pool->event_file, .done = event_came, .background = true,
+                                    .buffer = {&pool->event_count, sizeof pool->event_count}};
+    while (loop_io_start(pool->loop, &pool->event_op))
+        collect_all(pool);
+    pool->event_listening = true;
+}
+
+void pool_end_running(struct job *job, int rc)
+{
+    struct worker *worker = job->worker;
+    td_pool *pool = job->pool;
+
+    if (collect(worker)) {  /* it finished first */
+        pool_dispatch(pool);
+        return;
+    }
+    if (!pool->kind->kill) {
+        job->overdue = job->overdue || rc == -ETIMEDOUT;
+        return;
+    }
+    if (worker->kill_rc == 0) {
+        worker->kill_rc = rc;
+        pool->kind->kill(worker);
+    }
+}
+
+void pool_worker_up(struct worker *worker)
+{
+    if (worker->pool->closing && worker->pool->queued == 0) {
+        worker->phase = WORKER_IDLE;
+        worker->pool->kind->stop(worker);
+        return;
+    }
+    make_idle(worker);
+    pool_dispatch(worker->pool);
+}
+
+void pool_worker_gone(struct worker *worker)
+{
+    assert(!worker->job);
+    list_remove(&worker->link);
+    worker->phase = WORKER_GONE;
+    if (--worker->pool->workers_alive == 0)
+        wake_closer(worker->pool);
+}
+
+static void backoff_over(struct td_timer *timer)
+{
+    start_worker(container_of(timer, struct worker, backoff));
+}
+
+static void start_later(struct worker *worker, td_time wait_ns)
+{
+    worker->phase = WORKER_PAUSED;
+    timers_arm(&worker->pool->loop->sched.timers, &worker->backoff, td_after(wait_ns));
+}
+
+static void start_worker(struct worker *worker)
+{
+    int rc;
+
+    worker->phase = WORKER_STARTING;
+    worker->kill_rc = 0;
+    rc = worker->pool->kind->start(worker);
+    if (rc < 0)
+        pool_worker_failed(worker, rc);
+}
+
+void pool_worker_failed(struct worker *worker, int rc)
+{
+    td_pool *pool = worker->pool;
+    bool any = false;
+
+    td_log(TD_LOG_ERROR, "%s: a worker could not be started: %s; trying again", pool_name(pool), td_strerror(rc));
+    if (pool->closing && pool->queued == 0) {
+        pool_worker_gone(worker);
+        return;
+    }
+    start_later(worker, RETRY_NS);
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        any = any || pool->workers[i].phase != WORKER_PAUSED;
+    if (!any)  /* nobody will run what waits: say so now rather than never */
+        queue_fail_all(pool, rc);
+}
+
+/* The death of a worker costs the job it had begun, and no other. */
+static void job_of_the_dead(struct worker *worker, int signal)
+{
+    td_pool *pool = worker->pool;
+    struct job *job = worker->job;
+    uint64_t word = atomic_load(&worker->page->word);
+    bool ours = word_generation(word) == worker->generation;
+
+    if (ours && word_state(word) == JOB_DONE) {
+        outcome(pool, worker, atomic_load(&worker->page->rc));
+    } else if (ours && word_state(word) == JOB_READY && worker->kill_rc == 0 && ++job->attempts < ATTEMPTS_MAX) {
+        worker->job = NULL;
+        pool->running--;
+        queue_put_back(pool, job);
+    } else {
+        job->report.signal = worker->kill_rc ? 0 : signal;
+        outcome(pool, worker, worker->kill_rc ? worker->kill_rc : -EOWNERDEAD);
+    }
+}
+
+void pool_worker_died(struct worker *worker, int signal, const char *how)
+{
+    td_pool *pool = worker->pool;
+    td_time wait_ns = 0;
+
+    list_remove(&worker->link);
+    pool->stats.deaths++;
+    if (worker->kill_rc == 0 && !pool->closing) {
+        pool->deaths_in_row++;
+        td_log(TD_LOG_WARNING, "%s: worker %u (pid %d) %s%s; starting another", pool_name(pool), worker->index,
+               (int)worker->pid, how, worker->job ? " while it ran a job" : "");
+    }
+    if (worker->job)
+        job_of_the_dead(worker, signal);
+    worker->generation++;
+    atomic_store(&worker->page->word, word_make(worker->generation, worker->index, JOB_FREE));
+    atomic_store(&worker->page->sleeping, 0);
+    if (pool->closing && pool->queued == 0) {
+        pool_worker_gone(worker);
+        wake_closer(pool);
+        return;
+    }
+    if (pool->deaths_in_row > FREE_DEATHS) {
+        unsigned doublings = pool->deaths_in_row - FREE_DEATHS - 1;
+
+        wait_ns = doublings > 6 ? BACKOFF_MAX_NS : (td_time)BACKOFF_FIRST_NS << doublings;
+    }
+    if (wait_ns)
+        start_later(worker, wait_ns);
+    else
+        start_worker(worker);
+    pool_dispatch(pool);
+}
+
+static unsigned usable_cores(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+static int check_opts(const td_pool_opts *opts)
+{
+    if (opts->workers > WORKERS_MAX || (opts->kind != TD_THREADS && opts->kind != TD_PROCESSES) || opts->deadline < 0 ||
+        opts->when_full > TD_DROP_OLDEST || (opts->queue > (size_t)1 << 30 && opts->queue != TD_QUEUE_NONE))
+        return -EINVAL;
+    return 0;
+}
+
+static void release(td_pool *pool)
+{
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        if (pool->workers[i].page)
+            pool->kind->release(&pool->workers[i]);
+    if (pool->event_file.fd >= 0)
+        close(pool->event_file.fd);
+    free(pool->workers);
+    free(pool);
+}
+
+static int build(td_pool *pool)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | pool->loop->table->file_flags);
+
+    io_file_init(&pool->event_file, fd);
+    if (fd < 0)
+        return -errno;
+    pool->workers = calloc(pool->worker_count, sizeof *pool->workers);
+    if (!pool->workers) {
+        pool->worker_count = 0;
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < pool->worker_count; i++) {
+        struct worker *worker = &pool->workers[i];
+        int rc;
+
+        worker->pool = pool;
+        worker->index = (uint16_t)i;
+        worker->phase = WORKER_GONE;
+        list_init(&worker->link);
+        timer_init(&worker->backoff, backoff_over);
+        rc = pool->kind->prepare(worker);
+        if (rc < 0)
+            return rc;
+        atomic_store(&worker->page->word, word_make(0, worker->index, JOB_FREE));
+    }
+    return 0;
+}
+
+int td_pool_open(td_pool **out, const td_pool_opts *opts)
+{
+    struct td_task *self = task_self(__func__);
+    td_pool *pool;
+    int rc = check_opts(opts);
+
+    if (rc < 0)
+        return rc;
+    if (opts->kind == TD_PROCESSES && (!arena_current() || !loop_of(self)->zygote))
+        return -ENOSYS;  /* td_run has logged why */
+    pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return -ENOMEM;
+    pool->loop = loop_of(self);
+    pool->opts = *opts;
+    pool->kind = opts->kind == TD_PROCESSES ? &worker_process : &worker_thread;
+    pool->worker_count = opts->workers ? opts->workers : usable_cores();
+    pool->queue_max = opts->queue == TD_QUEUE_NONE ? 0 : opts->queue ? opts->queue : QUEUE_DEFAULT;
+    list_init(&pool->idle);
+    list_init(&pool->queue);
+    list_init(&pool->waiting);
+    rc = build(pool);
+    if (rc < 0) {
+        release(pool);
+        return rc;
+    }
+    listen_events(pool);
+    pool->workers_alive = pool->worker_count;
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        start_worker(&pool->workers[i]);
+    *out = pool;
+    return 0;
+}
+
+void td_pool_cancel(td_pool *pool)
+{
+    task_self(__func__);
+    queue_fail_all(pool, -ECANCELED);
+    for (unsigned i = 0; i < pool->worker_count; i++)
+        if (pool->workers[i].phase == WORKER_BUSY)
+            pool_end_running(pool->workers[i].job, -ECANCELED);
+}
+
+static void close_hurried(struct wait *wait)
+{
+    struct job_waiter *closer = container_of(wait, struct job_waiter, wait);
+    struct td_task *task = closer->task;
+
+    task_unpark(task, -ECANCELED);
+}
+
+/* Parks the closing task until somebody calls wake_closer. */
+static int close_wait(td_pool *pool, struct td_task *self, bool abortable)
+{
+    struct job_waiter closer = {.wait = {abortable ? close_hurried : NULL, "the end of a pool", 0}, .task = self};
+    int rc;
+
+    pool->closer = &closer;
+    pool->loop->outside_pending++;  /* workers that end are an event to come */
+    rc = task_park(self, &closer.wait);
+    pool->loop->outside_pending--;
+    pool->closer = NULL;
+    return rc;
+}
+
+int td_pool_close(td_pool *pool)
+{
+    struct td_task *self = task_self(__func__);
+    int rc = task_checkpoint(self);
+
+    if (pool->closing)
+        fail("td_pool_close: the pool is being closed already");
+    pool->closing = true;
+    while (rc == 0 && pool->queued + pool->running > 0)
+        rc = close_wait(pool, self, true);
+    if (pool->queued + pool->running > 0)
+        td_pool_cancel(pool);
+    while (pool->queued + pool->running > 0)
+        close_wait(pool, self, false);
+    for (unsigned i = 0; i < pool->worker_count; i++) {
+        struct worker *worker = &pool->workers[i];
+
+        if (worker->phase == WORKER_PAUSED) {
+            timers_disarm(&pool->loop->sched.timers, &worker->backoff);
+            pool_worker_gone(worker);
+        } else if (worker->phase == WORKER_IDLE) {
+            pool->kind->stop(worker);
+        }
+    }
+    while (pool->workers_alive > 0)
+        close_wait(pool, self, false);
+    loop_io_cancel(pool->loop, &pool->event_op);
+    while (pool->event_listening)
+        close_wait(pool, self, false);
+    loop_forget(pool->loop, &pool->event_file);
+    release(pool);
+    return rc;
+}

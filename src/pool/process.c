@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Worker processes. Kill before reclaim: a worker's page is touched again only when the process is known to be dead, because
+ * we are its parent and have waited for it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pool/pool.h"
+#include "pool/zygote.h"
+#include "tandem/log.h"
+
+static int process_prepare(struct worker *worker)
+{
+    int fd = memfd_create("tandem-worker-page", MFD_CLOEXEC), rc;
+    void *page;
+
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, sizeof *worker->page) < 0)
+        goto fail;
+    page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED)
+        goto fail;
+    worker->page = page;
+    worker->page_fd = fd;
+    return 0;
+
+fail:
+    rc = -errno;
+    close(fd);
+    return rc;
+}
+
+static void process_release(struct worker *worker)
+{
+    munmap(worker->page, sizeof *worker->page);
+    close(worker->page_fd);
+}
+
+static int send_signal(struct worker *worker, int signal)
+{
+    return (int)syscall(SYS_pidfd_send_signal, worker->pid_file.fd, signal, NULL, 0);
+}
+
+static void process_kill(struct worker *worker)
+{
+    if (send_signal(worker, SIGKILL) < 0 && errno != ESRCH)
+        td_log(TD_LOG_ERROR, "cannot kill worker %u (pid %d): %s", worker->index, (int)worker->pid, strerrordesc_np(errno));
+}
+
+static void watch_process(struct worker *worker);
+
+/* The process has ended; wait for it, and say how. */
+static void process_ended(struct io_op *op, int result)
+{
+    struct worker *worker = container_of(op, struct worker, pid_op);
+    siginfo_t info = {0};
+    char how[96] = "ended";
+    int signal = 0;
+
+    (void)result;
+    if (waitid((idtype_t)P_PIDFD, (id_t)worker->pid_file.fd, &info, WEXITED | WNOHANG) == 0) {
+        if (info.si_pid == 0) {  /* a spurious wake-up: it lives */
+            watch_process(worker);
+            return;
+        }
+        if (info.si_code == CLD_EXITED) {
+            snprintf(how, sizeof how, "exited with status %d", info.si_status);
+        } else {
+            signal = info.si_status;
+            snprintf(how, sizeof how, "was ended by signal %d (%s)", signal, sigdescr_np(signal));
+        }
+    }  /* ECHILD: somebody else in the program waited for it; it is dead all the same */
+    loop_forget(worker->pool->loop, &worker->pid_file);
+    close(worker->pid_file.fd);
+    worker->pid_file.fd = -1;
+    pool_worker_died(worker, signal, how);
+}
+
+static void watch_process(struct worker *worker)
+{
+    worker->pid_op = (struct io_op){.kind = IO_POLL, .file = &worker->pid_file, .done = process_ended, .events = POLLIN,
+                                    .background = true};
+    if (loop_io_start(worker->pool->loop, &worker->pid_op))
+        process_ended(&worker->pid_op, 0);
+}
+
+/*
+ * The zygote died before it answered. It may have forked a worker all the same, of which we know nothing: leave it its old page, with
+ * the order to stop, and take a new one.
+ */
+static int abandon_page(struct worker *worker)
+{
+    struct worker old = *worker;
+    int rc = process_prepare(worker);
+
+    if (rc < 0)
+        return rc;
+    atomic_store(&worker->page->word, word_make(worker->generation, worker->index, JOB_FREE));
+    atomic_store(&old.page->word, word_make(old.generation, old.index, JOB_STOP));
+    page_ring(old.page, false);
+    process_release(&old);
+    return 0;
+}
+
+static void answered(struct zygote_request *request, int pidfd, pid_t pid)
+{
+    struct worker *worker = container_of(request, struct worker, request);
+    int rc;
+
+    if (pidfd < 0) {
+        rc = pidfd == -EAGAIN ? abandon_page(worker) : 0;
+        pool_worker_failed(worker, rc < 0 ? rc : pidfd);
+        return;
+    }
+    worker->pid = pid;
+    io_file_init(&worker->pid_file, pidfd);
+    watch_process(worker);
+    if (worker->pid_file.fd >= 0)  /* else it has died already, and that was dealt with */
+        pool_worker_up(worker);
+}
+
+static int process_start(struct worker *worker)
+{
+    list_init(&worker->request.link);
+    worker->request.done = answered;
+    return zygote_spawn(worker->pool->loop->zygote, &worker->request, worker->page_fd, worker->pool->event_file.fd);
+}
+
+const struct worker_kind worker_process = {
+    .private = false,
+    .prepare = process_prepare,
+    .start = process_start,
+    .kill = process_kill,
+    .stop = process_kill,  /* an idle worker holds nothing: pool_worker_died reports it gone, for the pool is closing */
+    .release = process_release,
+};

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The zygote: a small single-threaded process that forks workers on request, itself forked before the program has threads or
+ * rings. Workers are children of the program, not of the zygote (CLONE_PARENT), so that the program can wait for them.
+ *
+ * When the zygote dies (somebody killed it), another one is forked from the running program, and requests without an
+ * answer fail with -EAGAIN, to be made again.
+ */
+#ifndef TANDEM_POOL_ZYGOTE_H
+#define TANDEM_POOL_ZYGOTE_H
+
+#include <sys/types.h>
+
+#include "loop/loop.h"
+
+struct zygote_request {
+    struct td_list link;
+    /* pidfd >= 0 and the worker's pid, or a negative errno. */
+    void (*done)(struct zygote_request *request, int pidfd, pid_t pid);
+};
+
+struct zygote {
+    pid_t pid;
+    struct loop *loop;
+    struct io_file file;       /* our end of the socket pair */
+    struct io_op op;
+    struct td_list requests;   /* in the order they were sent, which is that of the answers */
+    bool listening, closing;
+};
+
+/* Forks the zygote. Returns 0 or a negative errno. */
+int zygote_open(struct zygote *zygote);
+
+/* From now on answers are taken by this loop. */
+void zygote_attach(struct zygote *zygote, struct loop *loop);
+
+/* Asks for a worker that serves the page in page_fd and tells event_fd. Returns 0 (`done` follows) or a negative errno. */
+int zygote_spawn(struct zygote *zygote, struct zygote_request *request, int page_fd, int event_fd);
+
+/* Between loop_run and loop_close; no request is open. Ends the zygote. */
+void zygote_detach(struct zygote *zygote);
+void zygote_close(struct zygote *zygote);
+
+/* zygote_main.c: the process itself. Never returns. */
+_Noreturn void zygote_main(int socket, pid_t program);
+
+#endif

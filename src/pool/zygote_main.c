@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What runs in the zygote's process and in the workers it forks.
+ *
+ * Both ignore SIGINT and SIGTERM: the terminal and service managers send them to whole groups, and it is the program that decides
+ * what happens to the jobs its workers run. Both die with the program: by PR_SET_PDEATHSIG, and the zygote by the end of its socket.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "pool/page.h"
+#include "pool/weight.h"
+#include "pool/zygote.h"
+#include "pool/zygote_wire.h"
+#include "shared/arena.h"
+
+static void reset_signals(void)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU};
+    sigset_t none;
+
+    for (int i = 1; i < NSIG; i++)
+        (void)signal(i, SIG_DFL);  /* refused for SIGKILL and the like */
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        (void)signal(ignored[i], SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void die_with(pid_t program)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != program)
+        _exit(0);  /* it died before we asked */
+}
+
+static void keep_only(int a, int b)
+{
+    int low = a < b ? a : b, high = a < b ? b : a;
+
+    if (low > 3)
+        close_range(3, (unsigned)low - 1, 0);
+    if (high > low + 1)
+        close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+    close_range((unsigned)high + 1, ~0u, 0);
+}
+
+static _Noreturn void worker_main(int page_fd, int event_fd, pid_t program)
+{
+    struct worker_page *page;
+
+    die_with(program);
+    prctl(PR_SET_NAME, "tandem-worker");
+    page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
+    if (page == MAP_FAILED)
+        _exit(1);
+    keep_only(event_fd, event_fd);
+    worker_lower_weight();
+    page_serve(page, event_fd, false);
+    _exit(0);
+}
+
+/* Forks a worker; returns its pidfd and pid, or a negative errno. */
+static int fork_worker(int page_fd, int event_fd, pid_t program, pid_t *pid)
+{
+    int pidfd = -1;
+    /* The raw call: the C library's fork cannot make a sibling. Argument order: x86-64 and aarch64 agree where it matters. */
+    long rc = syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD, NULL, &pidfd, NULL, NULL);
+
+    if (rc < 0)
+        return -errno;
+    if (rc == 0)
+        worker_main(page_fd, event_fd, program);
+    *pid = (pid_t)rc;
+    return pidfd;
+}
+
+_Noreturn void zygote_main(int socket, pid_t program)
+{
+    int fds[WIRE_FDS];
+
+    reset_signals();
+    arena_adopt(NULL);
+    keep_only(socket, socket);
+    die_with(program);
+    prctl(PR_SET_NAME, "tandem-zygote");
+    while (wire_receive(socket, NULL, 0, fds, WIRE_FDS) >= 0) {
+        struct wire_answer answer = {0};
+        int pidfd = fork_worker(fds[0], fds[1], program, &answer.pid);
+
+        answer.rc = pidfd < 0 ? pidfd : 0;
+        close(fds[0]);
+        close(fds[1]);
+        if (wire_send(socket, &answer, sizeof answer, &pidfd, pidfd >= 0) < 0)
+            break;
+        if (pidfd >= 0)
+            close(pidfd);
+    }
+    _exit(0);
+}

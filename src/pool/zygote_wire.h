@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Messages between the program and its zygote: a few bytes, and descriptors, over a SOCK_SEQPACKET pair.
+ */
+#ifndef TANDEM_POOL_ZYGOTE_WIRE_H
+#define TANDEM_POOL_ZYGOTE_WIRE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define WIRE_FDS 2  /* a request: the worker's page, and the pool's eventfd */
+
+struct wire_answer {
+    int rc;       /* 0, or a negative errno */
+    pid_t pid;    /* with it comes the pidfd */
+};
+
+/* Returns 0 or a negative errno. */
+int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count);
+
+/*
+ * Receives one message and up to fd_count descriptors; those that did not come are -1. Returns the bytes received; -EPIPE at the
+ * end; another negative errno.
+ */
+ssize_t wire_receive(int socket, void *data, size_t size, int *fds, int fd_count);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "run/overflow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "task/task.h"
+
+#define SIGNAL_STACK_BYTES (64 * 1024)
+
+static void say(const char *text)
+{
+    if (write(STDERR_FILENO, text, strlen(text)) < 0) {
+        /* Nobody is left to tell. */
+    }
+}
+
+/* Only what is safe in a signal handler: write(2), and reading what this thread itself wrote. */
+static void report(const struct sched *sched, const void *top)
+{
+    const struct td_task *task = (const void *)((const char *)top - sizeof(void *) - sizeof *task);
+    char size[24];
+    size_t value = sched->stacks.slot_size / 1024;
+    char *at = size + sizeof size - 1;
+
+    *at = '\0';
+    do
+        *--at = (char)('0' + value % 10);
+    while (value /= 10);
+    say("tandem: stack overflow in the task spawned at ");
+    say(task->site);
+    say(": its stack has ");
+    say(at);
+    say(" KiB; give it less to keep there, or td_run_with a larger stack_size\n");
+}
+
+static void faulted(int signal, siginfo_t *info, void *context)
+{
+    struct sched *sched = sched_current();
+    void *top = sched ? stack_guard_owner(&sched->stacks, info->si_addr) : NULL;
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+
+    (void)context;
+    if (top)
+        report(sched, top);
+    /* Return to the faulting instruction: it faults again, and the program dies as it would have. */
+    sigaction(signal, &standard, NULL);
+}
+
+void overflow_guard_open(struct overflow_guard *guard)
+{
+    struct sigaction action = {.sa_sigaction = faulted, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    stack_t stack = {.ss_size = SIGNAL_STACK_BYTES};
+
+    memset(guard, 0, sizeof *guard);
+    guard->stack = malloc(SIGNAL_STACK_BYTES);
+    if (!guard->stack)
+        return;
+    stack.ss_sp = guard->stack;
+    sigaltstack(&stack, &guard->before);
+    sigaction(SIGSEGV, NULL, &guard->segv_before);
+    sigaction(SIGBUS, NULL, &guard->bus_before);
+    /* A program (or a sanitizer) that handles the signal itself keeps its handler. */
+    if (guard->segv_before.sa_handler == SIG_DFL && !(guard->segv_before.sa_flags & SA_SIGINFO))
+        sigaction(SIGSEGV, &action, NULL);
+    if (guard->bus_before.sa_handler == SIG_DFL && !(guard->bus_before.sa_flags & SA_SIGINFO))
+        sigaction(SIGBUS, &action, NULL);
+}
+
+void overflow_guard_close(struct overflow_guard *guard)
+{
+    if (!guard->stack)
+        return;
+    sigaction(SIGSEGV, &guard->segv_before, NULL);
+    sigaction(SIGBUS, &guard->bus_before, NULL);
+    sigaltstack(&guard->before, NULL);
+    free(guard->stack);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "base/fail.h"
+#include "shared/arena.h"
+
+/* tidy: allow, because td_shared_alloc takes no argument that could say whose arena is meant */
+static _Thread_local struct arena *this_arena;
+
+struct arena *arena_current(void)
+{
+    return this_arena;
+}
+
+void arena_adopt(struct arena *arena)
+{
+    this_arena = arena;
+}
+
+void *td_shared_alloc(size_t size)
+{
+    if (this_arena)
+        return arena_alloc(this_arena, size);
+    td_log(TD_LOG_WARNING, "td_shared_alloc answers NULL outside a running loop and its thread pools, and in worker "
+           "processes: allocate before td_offload");
+    return NULL;
+}
+
+void *td_shared_calloc(size_t n, size_t size)
+{
+    size_t bytes;
+    void *block;
+
+    if (__builtin_mul_overflow(n, size, &bytes))
+        return NULL;
+    block = td_shared_alloc(bytes);
+    return block ? memset(block, 0, bytes) : NULL;
+}
+
+void td_shared_free(void *block)
+{
+    if (!block)
+        return;
+    if (!this_arena)
+        fail("td_shared_free was called outside a running loop and its thread pools; free where you allocate");
+    arena_free(this_arena, block);
+}
+
+bool td_shared_has(const void *at, size_t size)
+{
+    return this_arena && arena_has(this_arena, at, size);
+}
+
+void td_shared_statistics(td_shared_stats *stats)
+{
+    if (!this_arena) {
+        *stats = (td_shared_stats){0};
+        return;
+    }
+    pthread_mutex_lock(&this_arena->mutex);
+    *stats = this_arena->stats;
+    pthread_mutex_unlock(&this_arena->mutex);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The context switch: who runs on which stack. Own assembly on x86-64 and aarch64; ucontext as the reference build
+ * (-Dswitch=ucontext). The hooks that sanitizers need to follow a switch are all here.
+ *
+ * The assembly keeps the callee-saved registers only. The floating-point control words (rounding mode, exception
+ * masks) are not switched: a task that changes them must restore them before its next wait.
+ */
+#ifndef TANDEM_TASK_CONTEXT_H
+#define TANDEM_TASK_CONTEXT_H
+
+#include <stddef.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CONTEXT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CONTEXT_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define CONTEXT_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CONTEXT_TSAN 1
+#endif
+#endif
+
+#ifdef CONTEXT_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef CONTEXT_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+#ifdef TD_SWITCH_UCONTEXT
+#include <ucontext.h>
+#endif
+
+struct context {
+#ifdef TD_SWITCH_UCONTEXT
+    ucontext_t machine;
+#else
+    void *sp;
+#endif
+#ifdef CONTEXT_ASAN
+    const void *stack_low;
+    size_t stack_size;
+#endif
+#ifdef CONTEXT_TSAN
+    void *fiber;
+#endif
+};
+
+typedef void (*context_entry)(void *arg);  /* must not return */
+
+/* Prepares a context that starts entry(arg) on the stack [low, low + size). The stack's end is 16-byte aligned. */
+void context_make(struct context *context, void *low, size_t size, context_entry entry, void *arg);
+
+/* Describes the thread's own stack, from which the first switch leaves and to which the last one returns. */
+void context_adopt_thread(struct context *context);
+
+/* context_switch.S */
+void td_context_jump(void **save_sp, void *load_sp);
+void td_context_start(void);
+
+/* Leaves `from`, continues `to`; returns when somebody switches back. `last`: nobody will (the task is done). */
+static inline void context_switch(struct context *from, struct context *to, int last)
+{
+#ifdef CONTEXT_ASAN
+    void *fake = NULL;
+    __sanitizer_start_switch_fiber(last ? NULL : &fake, to->stack_low, to->stack_size);
+#endif
+#ifdef CONTEXT_TSAN
+    __tsan_switch_to_fiber(to->fiber, 0);
+#endif
+#ifdef TD_SWITCH_UCONTEXT
+    swapcontext(&from->machine, &to->machine);
+#else
+    td_context_jump(&from->sp, to->sp);
+#endif
+#ifdef CONTEXT_ASAN
+    __sanitizer_finish_switch_fiber(fake, NULL, NULL);
+#endif
+    (void)last;
+}
+
+/* The first thing on a fresh stack. */
+static inline void context_arrived(void)
+{
+#ifdef CONTEXT_ASAN
+    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
+#endif
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tasks and their scheduler: pure scheduling, no system call but for memory and the clock.
+ *
+ * A task runs until it parks. Parking is one mechanism, `task_park`, under every wait of the library; whoever ends the wait calls
+ * `task_unpark`, exactly once. A cancellation asks the wait itself to end, through its `abort`: a wait that can end at once
+ * unparks its task with -ECANCELED there and then; one that cannot (the kernel still holds its buffer) starts what will end
+ * it, and unparks later, with the data if the data came first (law 3: data or cancellation, never both).
+ */
+#ifndef TANDEM_TASK_TASK_H
+#define TANDEM_TASK_TASK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "tandem/scope.h"
+#include "task/context.h"
+#include "task/stack.h"
+#include "task/timers.h"
+
+struct wait {
+    void (*abort)(struct wait *wait);  /* NULL: this wait ends by itself soon after a cancellation, or must not be cut short */
+    const char *what;                  /* for dumps: "sleep", "read from a socket" */
+    td_time since;                     /* set by the dump-worthy waits only; 0 otherwise */
+};
+
+struct sched;
+
+struct td_task {
+    struct td_list link;      /* in the ready queue */
+    struct td_list all;       /* in sched->all */
+    struct td_list sibling;   /* in home->tasks */
+    struct context context;
+    struct sched *sched;
+    struct td_scope *scope;   /* the innermost it is in */
+    struct td_scope *home;    /* the one it was spawned in */
+    struct wait *wait;        /* while parked */
+    int wake_rc;
+    td_fn fn;
+    void *arg;
+    const char *site;         /* where it was spawned: "file:line" */
+};
+
+struct sched {
+    struct td_list ready, all;
+    struct td_task *current;
+    struct context main;      /* the loop's own context: the thread's stack */
+    struct timers timers;
+    struct stack_pool stacks;
+    struct td_scope root;
+    size_t tasks;             /* alive */
+    unsigned slices_left;     /* resumptions until the loop gets its turn, for I/O and timers */
+    unsigned ops_left;        /* checkpoints the current task may pass without parking before it yields */
+    td_time turn_ends;
+    /* For the watchdog's thread: which task runs, and a count that moves with every resumption. */
+    _Atomic(const char *) running_site;
+    _Atomic uint64_t switches;
+};
+
+/* The scheduler of the calling thread, NULL when it runs none. */
+struct sched *sched_current(void);
+
+/* The calling task; aborts, naming the function, when the caller is not a task. */
+struct td_task *task_self(const char *function);
+
+int sched_open(struct sched *sched, size_t stack_size);
+void sched_close(struct sched *sched);   /* no task may be alive */
+
+/* Spawns the first task, in the root scope. */
+int sched_start(struct sched *sched, td_fn fn, void *arg, const char *site);
+
+/* Runs ready tasks for at most one turn: 64 resumptions or about 500 microseconds, whichever ends first. */
+void sched_run(struct sched *sched);
+
+/* Writes a log line for every task: where it was spawned, and what it waits for. */
+void sched_dump(struct sched *sched);
+
+/*
+ * What every function that may wait does first, whether or not it will wait: notices a cancellation, and lets others run when the
+ * caller has passed many checkpoints without parking. Returns 0 or -ECANCELED.
+ */
+int task_checkpoint(struct td_task *self);
+
+/* Parks the calling task until task_unpark; returns what that was given. */
+int task_park(struct td_task *self, struct wait *wait);
+
+/* Makes a parked task ready. The wait is over: its `abort` is not called any more. */
+void task_unpark(struct td_task *task, int rc);
+
+/* Only scope.c and task.c call these. */
+void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task *owner);
+void scope_task_done(struct td_scope *scope, struct td_task *task, int rc);
+void scope_interrupt(struct td_task *task);
+int task_create(struct sched *sched, struct td_scope *scope, td_fn fn, void *arg, const char *site);
+
+/* Cancels every task of the scheduler. */
+void sched_cancel(struct sched *sched);
+
+#endif
