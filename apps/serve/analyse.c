@@ -30,7 +30,7 @@ static struct level level_of(const int16_t *samples, size_t count)
     int64_t squares = 0;
 
     if (count == 0)
-        return (struct level){ 0, 0 };
+        return (struct level){0, 0};
     for (size_t i = 0; i < count; i++) {
         sum += samples[i];
         squares += (int32_t)samples[i] * samples[i];
@@ -130,6 +130,6 @@ int analyse_window(const int16_t *samples, size_t count, unsigned rate, struct a
     rc = find_pitch(samples, count, rate, level, &pitch_hz);
     if (rc < 0)
         return rc;
-    *result = (struct analysis){ .rms = sqrt(level.square), .pitch_hz = pitch_hz, .voiced = pitch_hz > 0 };
+    *result = (struct analysis){.rms = sqrt(level.square), .pitch_hz = pitch_hz, .voiced = pitch_hz > 0};
     return 0;
 }

@@ -14,14 +14,15 @@
 #define ANALYSE_SAMPLES_MAX (ANALYSE_RATE_MAX / 10)
 
 struct analysis {
-    double rms;        /* of full scale 1.0 */
-    double pitch_hz;   /* 0 when unvoiced */
+    double rms;        /* of full scale 1.0, DC included */
+    double pitch_hz;   /* 60 to 1,100 or so; 0 when unvoiced */
     bool voiced;
 };
 
 /*
- * Analyses up to ANALYSE_SAMPLES_MAX samples (usually 100 ms) of mono PCM at `rate` samples a second.
- * Returns 0; -EINVAL for a rate or count out of range; -ENOMEM.
+ * Analyses up to ANALYSE_SAMPLES_MAX samples (usually 100 ms) of mono PCM at `rate` samples a second. None
+ * at all have level 0, and less than 35 ms are never voiced. 30 to 40 us of CPU for 100 ms at any rate.
+ * Returns 0; -EINVAL for a rate or count out of range; -ENOMEM. On any error *result is as it was.
  */
 int analyse_window(const int16_t *samples, size_t count, unsigned rate, struct analysis *result);
 

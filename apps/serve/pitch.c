@@ -3,8 +3,8 @@
  * Pitch by YIN: A. de Cheveigné, H. Kawahara, "YIN, a fundamental frequency estimator for speech and music",
  * J. Acoust. Soc. Am. 111 (4), 2002. Its equations are cited as (n) below. Three things differ from the paper:
  *
- *  - The difference at a lag sums all pairs of samples the window has and is divided by their energy. So lags up
- *    to half a window are usable, and compare. (1 - ours is the normalised square difference function of
+ *  - The difference at a lag sums all pairs of samples the signal has and is divided by their energy. So lags up
+ *    to half the signal are usable, and compare. (1 - ours is the normalised square difference function of
  *    P. McLeod, G. Wyvill, "A smarter way to find pitch", Proc. ICMC 2005.)
  *  - The threshold is relative to the deepest dip. In clean sound that is YIN's absolute one; in noise, which
  *    lifts all dips alike, it still takes the first of several equals and so keeps the octave.
@@ -27,9 +27,9 @@
 #define PITCH_MAX_HZ 1130.0
 
 /*
- * Where sound becomes voiced: 0 for a perfect period, 1 for none. Pink noise, all of whose energy in a window may
- * be a few slow swings, is the closest call: 0.30 took 0.5 % of it for voiced, this less than 0.1 %, and a
- * sine in white noise is found down to about 6 dB (test_analyse: noise_has_no_pitch, a_tone_survives_noise).
+ * Where sound becomes voiced: 0 for a perfect period, 1 for none. Pink noise, much of whose energy may be a few slow
+ * swings, is the closest call: 0.30 took 0.5 % of it for voiced, this takes less than 0.1 %, and still finds a
+ * sine in white noise at 6 dB (tests/audio/test_analyse.c: noise_has_no_pitch, tones_survive_noise).
  */
 #define VOICED_DIFFERENCE_MAX 0.22
 
@@ -81,10 +81,10 @@ static struct workspace *workspace_new(const float *signal, size_t count, double
         ((size_t)fft_size + 2 * (lags + 1)) * sizeof(float));
     if (work == NULL)
         return NULL;
-    *work = (struct workspace){ .signal = signal, .count = count, .rate = rate, .lags = lags, .fft_size = fft_size };
+    *work = (struct workspace){.signal = signal, .count = count, .rate = rate, .lags = lags, .fft_size = fft_size};
     work->plan = kiss_fftr_alloc(fft_size, 0, work + 1, &plan_bytes);
     assert(work->plan != NULL);
-    work->spectrum = (kiss_fft_cpx *)((char *)(work + 1) + plan_room);
+    work->spectrum = (void *)((char *)(work + 1) + plan_room);
     work->time = (float *)(work->spectrum + bins);
     work->difference = work->time + fft_size;
     work->depth = work->difference + lags + 1;
@@ -92,9 +92,9 @@ static struct workspace *workspace_new(const float *signal, size_t count, double
 }
 
 /*
- * Autocorrelation (1) by Wiener-Khinchin: the transform of the power spectrum. That is real and even, so the forward
- * transform is its own inverse and one plan does both. The result, fft_size times too large, is left in the
- * real parts of `spectrum`.
+ * Autocorrelation over all pairs (2) by Wiener-Khinchin: the transform of the power spectrum. That is real and even,
+ * so the forward transform is its own inverse and one plan does both. The result, fft_size times too large, is left
+ * in the real parts of `spectrum`.
  */
 static void correlate(struct workspace *work)
 {
@@ -155,10 +155,10 @@ static struct dip dip_at(const struct workspace *work, size_t lag)
     double w, angle;
 
     if (cos_w >= 1 || cos_w <= -1)
-        return (struct dip){ (double)lag, 1 - here };
+        return (struct dip){(double)lag, 1 - here};
     w = acos(cos_w);
     angle = atan((after - before) / (2 * here * sin(w)));
-    return (struct dip){ (double)lag + angle / w, 1 - here / cos(angle) };
+    return (struct dip){(double)lag + angle / w, 1 - here / cos(angle)};
 }
 
 /*
