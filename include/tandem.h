@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tandem: straight-line tasks on event loops for the waiting, pools of threads and processes for the computing, shared memory between
- * them, and bounded queues with an honest answer.
+ * Tandem: straight-line tasks on event loops for the waiting, pools of threads and processes for the computing,
+ * shared memory between them, and bounded queues with an honest answer.
  */
 #ifndef TANDEM_H
 #define TANDEM_H

@@ -39,7 +39,4 @@ int echo_serve(td_http *http, struct app *app);
 /* Answers with a JSON object that has the one member "error". */
 int answer_error(td_http *http, int status, const char *fields, const char *error);
 
-/* The program's entry for `tandem serve`: its arguments, the command's name first. Returns the exit status. */
-int serve_command(int argc, char **argv);
-
 #endif

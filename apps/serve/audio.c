@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * WS /audio?rate=16000: an audio session. The bytes of 100 ms are unmasked straight into a window in shared memory, and a worker
- * analyses them there.
+ * WS /audio?rate=16000: an audio session. The bytes of 100 ms are unmasked straight into a window in shared memory,
+ * and a worker analyses them there.
  *
- * The connection's task fills windows, another task takes them through the pool in order. Between them lies a queue of a second of
- * audio. When it is full the connection stops reading, and when its oldest window has waited for a second as well, the pool does not
- * keep up with live audio: that window is dropped, and the client told. Audio that comes faster than live is thus held back by
- * TCP, not dropped.
+ * The connection's task fills windows, another task takes them through the pool in order. Between them lies a queue
+ * of a second of audio. When it is full the connection stops reading, and when its oldest window has waited for a
+ * second as well, the pool does not keep up with live audio: that window is dropped, and the client told. Audio
+ * that comes faster than live is thus held back by TCP, not dropped.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -222,7 +222,10 @@ static int on_control(struct audio *audio)
     return audio->stopped ? 0 : send_error(audio, "a text message is {\\\"type\\\":\\\"stop\\\"}; audio is binary");
 }
 
-/* Text landed where audio would have: move it to where it belongs. More than fits is counted only: it is refused anyhow. */
+/*
+ * Text landed where audio would have: move it to where it belongs. More than fits is counted only: it is refused
+ * anyhow.
+ */
 static int keep_control(struct audio *audio, const char *bytes, const td_ws_part *part)
 {
     if (audio->control_size + part->size <= CONTROL_BYTES)
@@ -233,7 +236,10 @@ static int keep_control(struct audio *audio, const char *bytes, const td_ws_part
     return part->end ? on_control(audio) : 0;
 }
 
-/* Receives until the client stops or leaves. Returns 0 after a stop, or when the connection ended; else a negative errno. */
+/*
+ * Receives until the client stops or leaves. Returns 0 after a stop, or when the connection ended; else a negative
+ * errno.
+ */
 static int receive_audio(struct audio *audio)
 {
     while (!audio->stopped) {

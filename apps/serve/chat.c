@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * WS /chat/{room}?name=NAME: a member's conversation. Saying goes to the room; computing goes to the pool as a task of its own, so
- * that one user's maths makes that user wait, and nobody else.
+ * WS /chat/{room}?name=NAME: a member's conversation. Saying goes to the room; computing goes to the pool as a task
+ * of its own, so that one user's maths makes that user wait, and nobody else.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -36,7 +36,10 @@ static void chat_release(struct chat *chat)
         free(chat);
 }
 
-/* session_send for the connection's own task, which may wait; session_post for the tasks of its jobs, which may outlive it. */
+/*
+ * session_send for the connection's own task, which may wait; session_post for the tasks of its jobs, which may
+ * outlive it.
+ */
 typedef int (*sender)(struct session *session, const char *text, size_t size);
 
 /* Sends the object and releases it. */

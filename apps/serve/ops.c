@@ -35,11 +35,12 @@ static uint64_t root_of(uint64_t n)
 
 static int sieve_open(struct sieve *sieve, uint64_t root)
 {
-    unsigned char *composite = calloc(root + 1, 1);
+    unsigned char *composite;
 
     sieve->primes = malloc((root + 1) * sizeof *sieve->primes);
     sieve->next = malloc((root + 1) * sizeof *sieve->next);
     sieve->count = 0;
+    composite = calloc(root + 1, 1);
     if (!composite || !sieve->primes || !sieve->next) {
         free(composite);
         return -ENOMEM;

@@ -23,8 +23,8 @@ struct serve_options {
 };
 
 /*
- * Reads the arguments behind "serve". Returns -1 to go on, or the status to exit with (0 after --help, 2 after a sentence on what was
- * wrong).
+ * Reads the arguments behind "serve". Returns -1 to go on, or the status to exit with (0 after --help, 2 after a
+ * sentence on what was wrong).
  */
 int options_read(struct serve_options *options, int argc, char **argv);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. Ids within a room rise by one, in the order in which members get the messages. 2. A room without members stays, with
- * its history, until its place is needed.
+ * Invariants: 1. Ids within a room rise by one, in the order in which members get the messages. 2. A room without
+ * members stays, with its history, until its place is needed.
  */
 #include "room.h"
 

@@ -26,7 +26,8 @@ struct rooms *rooms_open(void);     /* NULL when memory is short */
 void rooms_close(struct rooms *rooms);
 
 /*
- * Takes the member, whose session is open, into the room of that name: shows it who is there and the history, and it to the others.
+ * Takes the member, whose session is open, into the room of that name: shows it who is there and the history, and
+ * it to the others.
  * Returns 0; -ENOMEM; -EBUSY when there are too many rooms.
  */
 int room_join(struct rooms *rooms, const char *room_name, const char *name, struct member *member);

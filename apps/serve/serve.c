@@ -2,9 +2,9 @@
 /*
  * A server process: from the open port to the last close frame.
  *
- * The drain has three steps, all within --drain seconds. First nothing new begins, and what is under way ends by itself. When a
- * part of the time is left, jobs are killed and connections ended, with a close frame ahead of whatever they have queued. At
- * the very end the process exits, whoever does not let go.
+ * The drain has three steps, all within --drain seconds. First nothing new begins, and what is under way ends by
+ * itself. When a part of the time is left, jobs are killed and connections ended, with a close frame ahead of
+ * whatever they have queued. At the very end the process exits, whoever does not let go.
  */
 #include "serve.h"
 
@@ -20,7 +20,7 @@
 #include "room.h"
 #include "session.h"
 
-#define GOODBYE_NS 2200000000   /* two seconds that peers have to answer a close, and a little */
+#define GOODBYE_NS 2600000000   /* two seconds that peers have to answer a close, and a little */
 #define ANSWER_NS 300000000     /* for handlers to answer after their job was killed */
 
 struct serve {
@@ -117,22 +117,25 @@ static void announce(struct serve *serve)
 
 static int run_until_signal(struct serve *serve)
 {
-    td_scope scope;
+    td_scope all, limit;  /* the time limit holds until all the rest has ended */
     int rc;
 
-    td_scope_open(&scope);
-    serve->app.jobs = &scope;
-    rc = td_spawn(&scope, serve_connections, serve);
+    td_scope_open(&limit);
+    td_scope_open(&all);
+    serve->app.jobs = &all;
+    rc = td_spawn(&all, serve_connections, serve);
     if (rc == 0) {
         announce(serve);
         rc = wait_for_signal(serve);
     }
     if (rc == 0) {
-        rc = td_spawn(&scope, exit_in_time, serve);
+        rc = td_spawn(&limit, exit_in_time, serve);
         drain(serve);
     }
-    td_scope_cancel(&scope);
-    td_scope_join(&scope);
+    td_scope_cancel(&all);
+    td_scope_join(&all);
+    td_scope_cancel(&limit);
+    td_scope_join(&limit);
     return rc;
 }
 

@@ -5,8 +5,8 @@
 #include "options.h"
 
 /*
- * One server process: serves until SIGTERM or SIGINT, drains. The line that says where it listens goes to the pipe `ready`, or to
- * standard output when that is -1. Returns the exit status.
+ * One server process: serves until SIGTERM or SIGINT, drains. The line that says where it listens goes to the pipe
+ * `ready`, or to standard output when that is -1. Returns the exit status.
  */
 int serve_process(const struct serve_options *options, int ready);
 

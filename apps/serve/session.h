@@ -31,8 +31,8 @@ int session_receive(struct session *session, td_message *message);
 int session_send(struct session *session, const char *text, size_t size);
 
 /*
- * Queues and counts a text message without waiting: for tasks other than the connection's own. A client that is too slow to read is
- * shown out. As td_ws_post.
+ * Queues and counts a text message without waiting: for tasks other than the connection's own. A client that is too
+ * slow to read is shown out. As td_ws_post.
  */
 int session_post(struct session *session, const char *text, size_t size);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * --workers N: server processes on one port, each with its loop and its pool. The supervisor here starts them, replaces one that
- * dies, and passes SIGTERM on. It runs no loop itself: all it waits for are signals.
+ * --workers N: server processes on one port, each with its loop and its pool. The supervisor here starts them,
+ * replaces one that dies, and passes SIGTERM on. It runs no loop itself: all it waits for are signals.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "app.h"
+#include "command.h"
 #include "serve.h"
 
 #define PAUSE_NS 100000000   /* before a process that did not live a second is started again */
@@ -211,12 +211,12 @@ int serve_workers(const struct serve_options *options)
     struct supervisor self = {.options = *options};
     int rc = reserve_port(&self), status = 1;
 
-    self.processes = calloc(options->workers, sizeof *self.processes);
     sigemptyset(&self.signals);
     sigaddset(&self.signals, SIGTERM);
     sigaddset(&self.signals, SIGINT);
     sigaddset(&self.signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &self.signals, NULL);
+    self.processes = calloc(options->workers, sizeof *self.processes);
     if (rc < 0 || !self.processes) {
         td_log(TD_LOG_ERROR, "cannot listen on %s: %s", options->listen, td_strerror(rc < 0 ? rc : -ENOMEM));
     } else {

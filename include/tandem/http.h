@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An HTTP/1.1 server. Each connection is a task; for each request it calls the handler, which answers with td_http_respond or takes
- * the connection over as a WebSocket (tandem/ws.h). Requests are read whole, body included, within the server's limits, before
- * the handler sees them; what is malformed or too large is answered by the server itself.
+ * An HTTP/1.1 server. Each connection is a task; for each request it calls the handler, which answers with
+ * td_http_respond or takes the connection over as a WebSocket (tandem/ws.h). Requests are read whole, body
+ * included, within the server's limits, before the handler sees them; what is malformed or too large is answered by
+ * the server itself.
  *
- * Everything here is for tasks of the loop the server was opened on. A td_http belongs to the handler's task, and is valid until
- * the handler returns.
+ * Everything here is for tasks of the loop the server was opened on. A td_http belongs to the handler's task, and
+ * is valid until the handler returns.
  */
 #ifndef TANDEM_HTTP_H
 #define TANDEM_HTTP_H
@@ -42,14 +43,15 @@ int td_http_server_open(td_http_server **server, td_listener *listener, const td
                         void *arg);
 
 /*
- * Accepts and serves until the caller's scope is cancelled; then ends all connections (WebSockets get a close frame). Checkpoint: yes.
+ * Accepts and serves until the caller's scope is cancelled; then ends all connections (WebSockets get a close
+ * frame). Checkpoint: yes.
  * Returns -ECANCELED, or what the listener failed with.
  */
 int td_http_server_run(td_http_server *server);
 
 /*
- * Begins to drain: idle connections are closed, the others when their request is answered. New ones are still accepted and served
- * one request each, so that a load balancer can be told. Not a checkpoint.
+ * Begins to drain: idle connections are closed, the others when their request is answered. New ones are still
+ * accepted and served one request each, so that a load balancer can be told. Not a checkpoint.
  */
 void td_http_server_drain(td_http_server *server);
 
@@ -77,15 +79,16 @@ const char *td_http_field(const td_http *http, const char *name);   /* NULL when
 const char *td_http_body(const td_http *http, size_t *size);
 
 /*
- * Decodes a query parameter into value. Returns its length; -ENOENT when it is absent; -EINVAL for a bad escape; -ENAMETOOLONG when
- * it does not fit.
+ * Decodes a query parameter into value. Returns its length; -ENOENT when it is absent; -EINVAL for a bad escape;
+ * -ENAMETOOLONG when it does not fit.
  */
 int td_http_query(const td_http *http, const char *name, char *value, size_t value_size);
 
 /*
- * Answers the request, once. `fields` are further header lines, each "Name: value\r\n"; may be NULL. `type` may be NULL for an
- * empty body. Checkpoint: yes (a peer that does not read its answers holds the caller).
- * Returns 0; -EINVAL when it was answered before; -ETIMEDOUT when the peer did not read; -ECANCELED, -EPIPE and the like.
+ * Answers the request, once. `fields` are further header lines, each "Name: value\r\n"; may be NULL. `type` may be
+ * NULL for an empty body. Checkpoint: yes (a peer that does not read its answers holds the caller).
+ * Returns 0; -EINVAL when it was answered before; -ETIMEDOUT when the peer did not read; -ECANCELED, -EPIPE and the
+ * like.
  */
 int td_http_respond(td_http *http, int status, const char *fields, const char *type, const void *body, size_t size);
 

@@ -10,7 +10,8 @@ extern "C" {
 #endif
 
 /*
- * Waits until the descriptor is readable (or at its end, or broken). It must be one that poll(2) can wait for, and not be a td_stream's.
+ * Waits until the descriptor is readable (or at its end, or broken). It must be one that poll(2) can wait for, and
+ * not be a td_stream's.
  *
  * Checkpoint: yes.  Thread: a task.  Returns 0; -ECANCELED; -EPERM for a descriptor that cannot be waited for; -EBADF.
  */

@@ -30,7 +30,8 @@ typedef struct td_listen_opts {
 
 /*
  * Listens on an address. opts may be NULL. Not a checkpoint.
- * Returns 0 and *listener; -EINVAL for text that is no address; -EADDRINUSE, -EACCES, -ENOMEM and what else the system says.
+ * Returns 0 and *listener; -EINVAL for text that is no address; -EADDRINUSE, -EACCES, -ENOMEM and what else the
+ * system says.
  */
 int td_listen(td_listener **listener, const char *address, const td_listen_opts *opts);
 
@@ -42,8 +43,8 @@ const char *td_listener_address(const td_listener *listener);
 
 /*
  * Waits for a connection. Checkpoint: yes.
- * Returns 0 and *stream, to be closed; -ECANCELED; -EMFILE, -ENFILE, -ENOMEM when the system is short of something: try again a
- * little later. A connection that broke before it was accepted is passed over.
+ * Returns 0 and *stream, to be closed; -ECANCELED; -EMFILE, -ENFILE, -ENOMEM when the system is short of something:
+ * try again a little later. A connection that broke before it was accepted is passed over.
  */
 int td_accept(td_listener *listener, td_stream **stream);
 
@@ -57,9 +58,10 @@ int td_connect(td_stream **stream, const char *address);
 ssize_t td_stream_read(td_stream *stream, void *data, size_t size);
 
 /*
- * Writes all of data, or as much as it can before an error. What the stream still has queued goes first. Checkpoint: yes.
- * Returns the bytes given to the system, less than `size` only when cancelled or broken on the way; when that was none: -ECANCELED,
- * -EPIPE, -ECONNRESET and the like.
+ * Writes all of data, or as much as it can before an error. What the stream still has queued goes first.
+ * Checkpoint: yes.
+ * Returns the bytes given to the system, less than `size` only when cancelled or broken on the way; when that was
+ * none: -ECANCELED, -EPIPE, -ECONNRESET and the like.
  */
 ssize_t td_stream_write(td_stream *stream, const void *data, size_t size);
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pools: work that moves to the cores. A task hands a function and its data to a pool and waits for the outcome, while its loop
- * goes on with the other tasks.
+ * Pools: work that moves to the cores. A task hands a function and its data to a pool and waits for the outcome,
+ * while its loop goes on with the other tasks.
  *
- * The workers are threads or processes. A thread sees all of the program's memory, and takes the program with it when it crashes.
- * A process sees shared memory (td_shared_alloc), which every worker maps at the same address, and what the program had when td_run
- * was called; when it crashes it costs the one job it ran, and is replaced.
+ * The workers are threads or processes. A thread sees all of the program's memory, and takes the program with it
+ * when it crashes. A process sees shared memory (td_shared_alloc), which every worker maps at the same address, and
+ * what the program had when td_run was called; when it crashes it costs the one job it ran, and is replaced.
  *
- * A pool holds `queue` jobs beyond those running, and says what happens to the next one. Every accepted job has exactly one outcome.
+ * A pool holds `queue` jobs beyond those running, and says what happens to the next one. Every accepted job has
+ * exactly one outcome.
  *
  * Everything here is for tasks of the loop that opened the pool.
  */
@@ -60,16 +61,17 @@ typedef struct td_pool td_pool;
 int td_pool_open(td_pool **pool, const td_pool_opts *opts);
 
 /*
- * Closes a pool: refuses further jobs, waits for the ones it holds, ends the workers, frees the pool. When the caller is
- * cancelled, jobs that wait end with -ECANCELED and running ones are killed (those of threads are waited for).
+ * Closes a pool: refuses further jobs, waits for the ones it holds, ends the workers, frees the pool. When the
+ * caller is cancelled, jobs that wait end with -ECANCELED and running ones are killed (those of threads are waited
+ * for).
  *
  * Checkpoint: yes, though a cancelled close still closes. Returns 0, or -ECANCELED when it had to end jobs.
  */
 int td_pool_close(td_pool *pool);
 
 /*
- * Ends all jobs now with -ECANCELED: waiting ones at once, running ones when their worker process is dead (a thread's when it
- * returns). The pool stays open. Not a checkpoint.
+ * Ends all jobs now with -ECANCELED: waiting ones at once, running ones when their worker process is dead (a
+ * thread's when it returns). The pool stays open. Not a checkpoint.
  */
 void td_pool_cancel(td_pool *pool);
 
@@ -77,10 +79,10 @@ void td_pool_cancel(td_pool *pool);
  * Runs fn(arg) on a worker and waits for it. For a process pool `arg` is NULL or points into shared memory.
  *
  * Checkpoint: yes.
- * Returns what fn returned; -EBUSY when the queue was full (or the job gave way in a queue that drops); -ETIMEDOUT when the job's
- * deadline passed, in the queue or running (a running job is killed with its worker process; a thread cannot be killed: the caller
- * waits until its memory is safe); -EOWNERDEAD when the worker process died; -EFAULT for memory a worker process cannot
- * see; -ECANCELED; -EPIPE when the pool is closing.
+ * Returns what fn returned; -EBUSY when the queue was full (or the job gave way in a queue that drops); -ETIMEDOUT
+ * when the job's deadline passed, in the queue or running (a running job is killed with its worker process; a
+ * thread cannot be killed: the caller waits until its memory is safe); -EOWNERDEAD when the worker process died;
+ * -EFAULT for memory a worker process cannot see; -ECANCELED; -EPIPE when the pool is closing.
  */
 int td_offload(td_pool *pool, td_fn fn, void *arg);
 
@@ -100,10 +102,12 @@ typedef struct td_offload_opts {
 int td_offload_with(td_pool *pool, td_fn fn, void *arg, const td_offload_opts *opts);
 
 /*
- * Runs fn on each of `count` items of `item_size` bytes, in chunks that shrink towards the end; at most twice as many chunks as
- * there are workers are under way. Waits for room whatever the pool's policy. For a process pool the items lie in shared memory.
+ * Runs fn on each of `count` items of `item_size` bytes, in chunks that shrink towards the end; at most twice as
+ * many chunks as there are workers are under way. Waits for room whatever the pool's policy. For a process pool the
+ * items lie in shared memory.
  *
- * Checkpoint: yes. Returns 0; the first error, after which no further chunk starts and running ones are cancelled; or as td_offload.
+ * Checkpoint: yes. Returns 0; the first error, after which no further chunk starts and running ones are cancelled;
+ * or as td_offload.
  */
 int td_pool_map(td_pool *pool, td_fn fn, void *items, size_t count, size_t item_size);
 

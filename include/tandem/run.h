@@ -31,10 +31,11 @@ typedef struct td_opts {
 /*
  * Runs a loop on the calling thread with fn(arg) as its first task, until that task and all it spawned are done.
  *
- * Thread: any that runs no loop yet. Start it before other threads exist where process pools are wanted: their workers
- * are forked from a helper process that is itself forked here.
- * Returns what fn returned; -EDEADLK when every task waited and nothing was pending (the log lists them; their waits ended with
- * -ECANCELED); -ENOMEM, -ENOSYS, -EPERM and the like when no loop could be set up (the log has a sentence).
+ * Thread: any that runs no loop yet. Start it before other threads exist where process pools are wanted: their
+ * workers are forked from a helper process that is itself forked here.
+ * Returns what fn returned; -EDEADLK when every task waited and nothing was pending (the log lists them; their
+ * waits ended with -ECANCELED); -ENOMEM, -ENOSYS, -EPERM and the like when no loop could be set up (the log has a
+ * sentence).
  */
 int td_run(td_fn fn, void *arg);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tasks and scopes. A task is a function with a stack of its own, run by one loop; tasks of a loop take turns at their
- * waits and never run at the same time. A scope is a block of the program that tasks cannot outlive: whoever opens it joins it,
- * and the join returns when all its tasks have.
+ * Tasks and scopes. A task is a function with a stack of its own, run by one loop; tasks of a loop take turns at
+ * their waits and never run at the same time. A scope is a block of the program that tasks cannot outlive: whoever
+ * opens it joins it, and the join returns when all its tasks have.
  *
- * Between open and join the opener is inside the scope, as the scope's tasks are: a cancellation or a deadline reaches all of
- * their waits. Scopes nest; a cancelled scope cancels the scopes inside it. Cancellation is a level, not an edge: once cancelled,
- * every further wait inside the scope answers -ECANCELED at once.
+ * Between open and join the opener is inside the scope, as the scope's tasks are: a cancellation or a deadline
+ * reaches all of their waits. Scopes nest; a cancelled scope cancels the scopes inside it. Cancellation is a level,
+ * not an edge: once cancelled, every further wait inside the scope answers -ECANCELED at once.
  *
  *     td_scope scope;
  *     td_scope_open(&scope);
@@ -50,18 +50,18 @@ typedef struct td_scope {
 void td_scope_open(td_scope *scope);
 
 /*
- * Opens a scope that a cancellation from outside does not reach, for `grace_ns` nanoseconds at the most: then it is cancelled, for good.
- * For cleaning up in a task that is being cancelled: to say good-bye, to flush. Joined like any other; -ETIMEDOUT then means
- * that the grace time was over. Not a checkpoint.
+ * Opens a scope that a cancellation from outside does not reach, for `grace_ns` nanoseconds at the most: then it is
+ * cancelled, for good. For cleaning up in a task that is being cancelled: to say good-bye, to flush. Joined like
+ * any other; -ETIMEDOUT then means that the grace time was over. Not a checkpoint.
  */
 void td_scope_open_shielded(td_scope *scope, td_time grace_ns);
 
 /*
- * Starts fn(arg) as a task of the scope; it first runs when the caller waits. `arg` must live until the task is done; an object
- * declared before the scope does.
+ * Starts fn(arg) as a task of the scope; it first runs when the caller waits. `arg` must live until the task is
+ * done; an object declared before the scope does.
  *
- * Checkpoint: no.  Returns 0; -ENOMEM when there is no memory for a stack (the log says which limit was met); -EINVAL when
- * fn is NULL.
+ * Checkpoint: no.  Returns 0; -ENOMEM when there is no memory for a stack (the log says which limit was met);
+ * -EINVAL when fn is NULL.
  */
 #define td_spawn(scope, fn, arg) td_spawn_at((scope), (fn), (arg), __FILE__ ":" TD_STRING(__LINE__))
 
@@ -73,8 +73,8 @@ int td_spawn_at(td_scope *scope, td_fn fn, void *arg, const char *site);
  * with an open scope aborts the program.
  *
  * Checkpoint: yes, but a cancelled join still waits for its tasks (which the same cancellation reaches).
- * Returns 0; the first failure of a task (which cancelled the others); -ETIMEDOUT when the scope's own deadline passed; -ECANCELED
- * when a scope around it was cancelled, or when td_scope_cancel made a task give up.
+ * Returns 0; the first failure of a task (which cancelled the others); -ETIMEDOUT when the scope's own deadline
+ * passed; -ECANCELED when a scope around it was cancelled, or when td_scope_cancel made a task give up.
  */
 int td_scope_join(td_scope *scope);
 
@@ -82,8 +82,8 @@ int td_scope_join(td_scope *scope);
 void td_scope_cancel(td_scope *scope);
 
 /*
- * Cancels the scope at the given time, unless it was joined by then; a time in the past cancels at once. Deadlines are only
- * tightened: a later one than the present one changes nothing. Not a checkpoint.
+ * Cancels the scope at the given time, unless it was joined by then; a time in the past cancels at once. Deadlines
+ * are only tightened: a later one than the present one changes nothing. Not a checkpoint.
  */
 void td_scope_deadline(td_scope *scope, td_time at);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared memory: one arena that every worker process maps at the same address, so that a job's data is handed over by its
- * pointer and never copied.
+ * Shared memory: one arena that every worker process maps at the same address, so that a job's data is handed over
+ * by its pointer and never copied.
  *
- * Blocks are allocated and freed by the program that runs the loop, from its tasks or its pools' threads; a worker process may
- * read and write what it is handed, but not allocate. Blocks never touch each other within 64 bytes.
+ * Blocks are allocated and freed by the program that runs the loop, from its tasks or its pools' threads; a worker
+ * process may read and write what it is handed, but not allocate. Blocks never touch each other within 64 bytes.
  */
 #ifndef TANDEM_SHARED_H
 #define TANDEM_SHARED_H
@@ -17,9 +17,9 @@ extern "C" {
 #endif
 
 /*
- * Allocates `size` bytes, or n * size bytes set to zero; aligned to 64 bytes. Returns NULL when the arena is full (its limit, or the
- * machine's memory: pages are reserved before they are handed out, so that there is no SIGBUS later), when size is 0, and in a
- * worker process.
+ * Allocates `size` bytes, or n * size bytes set to zero; aligned to 64 bytes. Returns NULL when the arena is full
+ * (its limit, or the machine's memory: pages are reserved before they are handed out, so that there is no SIGBUS
+ * later), when size is 0, and in a worker process.
  *
  * Not a checkpoint.  Thread: tasks, and jobs of a thread pool.
  */

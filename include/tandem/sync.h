@@ -16,14 +16,15 @@ extern "C" {
 #endif
 
 /*
- * An event: tasks wait until it is set. It stays set until it is cleared. Lives in its user's memory; its fields belong to the
- * library. When it goes out of scope nobody may be waiting.
+ * An event: tasks wait until it is set. It stays set until it is cleared. Lives in its user's memory; its fields
+ * belong to the library. When it goes out of scope nobody may be waiting.
  */
 typedef struct td_event {
     struct td_list waiters;
     bool set;
 } td_event;
 
+/* Makes an event that is not set. Not a checkpoint. */
 void td_event_init(td_event *event);
 
 /* Sets the event and wakes all who wait; those who come later do not wait. Not a checkpoint. Thread: the loop's tasks. */
@@ -38,9 +39,10 @@ int td_event_wait(td_event *event);
 /*
  * Channels: bounded queues between tasks.
  *
- * A channel holds at most `capacity` items. What a send does when it is full is decided once, at open: wait (the sender parks), reject
- * (-EBUSY), or drop the oldest (the new item takes its place, and the drop is counted). Items are copied in and out; send a pointer
- * where that costs too much. Senders and receivers are served in the order they came.
+ * A channel holds at most `capacity` items. What a send does when it is full is decided once, at open: wait (the
+ * sender parks), reject (-EBUSY), or drop the oldest (the new item takes its place, and the drop is counted). Items
+ * are copied in and out; send a pointer where that costs too much. Senders and receivers are served in the order
+ * they came.
  */
 typedef struct td_chan td_chan;
 
@@ -56,7 +58,8 @@ int td_chan_open(td_chan **chan, const td_chan_opts *opts);
 
 /*
  * Puts a copy of *item at the end of the channel. Checkpoint: yes, whether or not it waits.
- * Returns 0; -EBUSY when full and the channel rejects; -EPIPE when closed; -ECANCELED. On any error the item is not in the channel.
+ * Returns 0; -EBUSY when full and the channel rejects; -EPIPE when closed; -ECANCELED. On any error the item is not
+ * in the channel.
  */
 int td_chan_send(td_chan *chan, const void *item);
 
@@ -67,8 +70,8 @@ int td_chan_send(td_chan *chan, const void *item);
 int td_chan_receive(td_chan *chan, void *item);
 
 /*
- * Closes the channel: further sends, and those that wait, answer -EPIPE; receivers get what is in it, then -EPIPE. Harmless when
- * repeated. Not a checkpoint. Returns 0.
+ * Closes the channel: further sends, and those that wait, answer -EPIPE; receivers get what is in it, then -EPIPE.
+ * Harmless when repeated. Not a checkpoint. Returns 0.
  */
 int td_chan_close(td_chan *chan);
 

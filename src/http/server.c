@@ -137,8 +137,8 @@ static int encourage(td_http *http)
 }
 
 /*
- * Decodes until the event `until` (HTTP_HEAD or HTTP_DONE), reading as needed. Returns 1; 0 when the peer is gone; a negative errno;
- * a request that was refused and answered returns 0 as well.
+ * Decodes until the event `until` (HTTP_HEAD or HTTP_DONE), reading as needed. Returns 1; 0 when the peer is gone;
+ * a negative errno; a request that was refused and answered returns 0 as well.
  */
 static int decode_until(td_http *http, enum http_event until)
 {

@@ -2,9 +2,10 @@
 /*
  * The epoll backend. Each descriptor is registered once, edge-triggered, when an operation on it first has to wait.
  *
- * Invariants: 1. While `readable` is false and nothing hung up, the kernel has been read dry since its last edge, so an edge will
- * come with the next byte: a receive need not be tried in vain. A short read proves dryness as EAGAIN does, except for an end of
- * stream that may lie behind it: its edge sets `hung_up`, which stays. 2. The same for `writable`, without the hang-up.
+ * Invariants: 1. While `readable` is false and nothing hung up, the kernel has been read dry since its last edge,
+ * so an edge will come with the next byte: a receive need not be tried in vain. A short read proves dryness as
+ * EAGAIN does, except for an end of stream that may lie behind it: its edge sets `hung_up`, which stays. 2. The
+ * same for `writable`, without the hang-up.
  */
 #include <assert.h>
 #include <errno.h>
@@ -198,8 +199,8 @@ static int epoll_backend_poll(struct backend *self, td_time wait_ns)
         if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
             file->writable = true;
         /*
-         * A completion only makes tasks ready or runs the library's own callbacks, none of which frees a file here: files
-         * are closed by tasks, which run later. So the events behind this one still point to living files.
+         * A completion only makes tasks ready or runs the library's own callbacks, none of which frees a file here:
+         * files are closed by tasks, which run later. So the events behind this one still point to living files.
          */
         if (file->readable)
             progress(&file->reading);

@@ -2,8 +2,9 @@
 /*
  * Input and output as operations that complete: the interface between the loop and its backends.
  *
- * An operation is a struct in its starter's memory, usually on the stack of a parked task. Once started it belongs to the backend
- * until its one terminal completion; cancelling it only hastens that (a kernel write never lands on a dead stack).
+ * An operation is a struct in its starter's memory, usually on the stack of a parked task. Once started it belongs
+ * to the backend until its one terminal completion; cancelling it only hastens that (a kernel write never lands on
+ * a dead stack).
  */
 #ifndef TANDEM_LOOP_IO_H
 #define TANDEM_LOOP_IO_H
@@ -18,7 +19,10 @@
 
 enum io_kind { IO_ACCEPT, IO_CONNECT, IO_RECEIVE, IO_SEND, IO_READ, IO_POLL, IO_KINDS };
 
-/* A descriptor as backends see it, made with the backend's file_flags. It stays open while an operation on it is under way. */
+/*
+ * A descriptor as backends see it, made with the backend's file_flags. It stays open while an operation on it is
+ * under way.
+ */
 struct io_file {
     int fd;
     bool registered;               /* epoll: known to the kernel's set */
@@ -51,7 +55,10 @@ struct backend;
 struct backend_table {
     const char *name;
     int file_flags;  /* how descriptors are made for it: SOCK_NONBLOCK (the same bit as O_NONBLOCK) or 0 */
-    /* Returns 0 and *backend, or a negative errno: -ENOSYS, -EPERM, -EACCES mean "not allowed here". *why is a sentence. */
+    /*
+     * Returns 0 and *backend, or a negative errno: -ENOSYS, -EPERM, -EACCES mean "not allowed here". *why is a
+     * sentence.
+     */
     int (*open)(struct backend **backend, const char **why);
     void (*close)(struct backend *backend);
     /* Starts an operation. True: it is complete already, its result in op->result, and `done` will not be called. */

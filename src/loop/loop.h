@@ -2,8 +2,9 @@
 /*
  * The loop: turns of tasks, timers and I/O, driven by one thread.
  *
- * A turn runs ready tasks (64 resumptions or 500 microseconds), then what asked to run at the turn's end (so that a turn's
- * writes to a socket leave in one system call), then due timers, then the backend, waiting there only when nothing is ready.
+ * A turn runs ready tasks (64 resumptions or 500 microseconds), then what asked to run at the turn's end (so that a
+ * turn's writes to a socket leave in one system call), then due timers, then the backend, waiting there only when
+ * nothing is ready.
  */
 #ifndef TANDEM_LOOP_LOOP_H
 #define TANDEM_LOOP_LOOP_H

@@ -2,8 +2,8 @@
 /*
  * The io_uring backend: one io_uring_enter a loop turn submits everything and collects everything.
  *
- * Operations for which the submission queue has no room are held in a list and submitted in order. A wait ends only on its
- * terminal completion: cancelling submits a cancel and keeps waiting.
+ * Operations for which the submission queue has no room are held in a list and submitted in order. A wait ends only
+ * on its terminal completion: cancelling submits a cancel and keeps waiting.
  */
 #include <assert.h>
 #include <errno.h>
@@ -182,8 +182,9 @@ static void submit_held(struct backend *self)
 }
 
 /*
- * The cancel names the operation by its address. It cannot hit a later one at the same place: a completion is only taken in
- * uring_poll, after all cancels prepared before were submitted, and a cancel is carried out at its submission.
+ * The cancel names the operation by its address. It cannot hit a later one at the same place: a completion is only
+ * taken in uring_poll, after all cancels prepared before were submitted, and a cancel is carried out at its
+ * submission.
  */
 static void uring_cancel(struct backend *self, struct io_op *op)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. `bytes` is the sum of the queued blocks' sizes less head_sent. 2. While blocks are queued and there is no error,
- * a send is under way or the stream is in its loop's list of turn ends. 3. With an error the queue is empty.
+ * Invariants: 1. `bytes` is the sum of the queued blocks' sizes less head_sent. 2. While blocks are queued and
+ * there is no error, a send is under way or the stream is in its loop's list of turn ends. 3. With an error the
+ * queue is empty.
  */
 #include "net/stream.h"
 
@@ -44,7 +45,10 @@ int stream_adopt(struct loop *loop, int fd, td_stream **out)
         close(fd);
         return -ENOMEM;
     }
-    /* Written once a turn, so Nagle's algorithm could only delay; a vanished peer is noticed in the end. Both may be refused. */
+    /*
+     * Written once a turn, so Nagle's algorithm could only delay; a vanished peer is noticed in the end. Both may
+     * be refused.
+     */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     stream->loop = loop;

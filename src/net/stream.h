@@ -2,8 +2,9 @@
 /*
  * A stream's inside: its socket, and the queue of blocks that leave it.
  *
- * Any task of the loop may post blocks; they are counted references, so one block can be in a thousand queues. The queue is
- * flushed at the end of the loop's turn with one vectored call (cork), by callbacks: sending needs no task.
+ * Any task of the loop may post blocks; they are counted references, so one block can be in a thousand queues. The
+ * queue is flushed at the end of the loop's turn with one vectored call (cork), by callbacks: sending needs no
+ * task.
  */
 #ifndef TANDEM_NET_STREAM_H
 #define TANDEM_NET_STREAM_H
@@ -42,8 +43,9 @@ struct td_stream {
 };
 
 /*
- * Queues a reference to the block. `bytes_max` bounds the queue: past it the block is refused with -EBUSY, unless the queue is empty
- * (any one block may pass). -EPIPE and the like when sending has failed; -ENOMEM. Not a checkpoint.
+ * Queues a reference to the block. `bytes_max` bounds the queue: past it the block is refused with -EBUSY, unless
+ * the queue is empty (any one block may pass). -EPIPE and the like when sending has failed; -ENOMEM. Not a
+ * checkpoint.
  */
 int stream_post(td_stream *stream, struct block *block, size_t bytes_max);
 
@@ -57,9 +59,9 @@ int stream_wait_sent(td_stream *stream, size_t bytes);
 void stream_break(td_stream *stream);
 
 /*
- * Closes in the way that lets the peer read our last words: sends what is queued, says the end, and reads the rest of what the
- * peer sends (unread bytes would make the kernel reset the connection and throw our words away), for `grace_ns` at the most.
- * Not reached by cancellation. The stream is freed.
+ * Closes in the way that lets the peer read our last words: sends what is queued, says the end, and reads the rest
+ * of what the peer sends (unread bytes would make the kernel reset the connection and throw our words away), for
+ * `grace_ns` at the most. Not reached by cancellation. The stream is freed.
  */
 void stream_close_gently(td_stream *stream, td_time grace_ns);
 

@@ -12,8 +12,9 @@ static void futex(_Atomic uint32_t *word, int op, uint32_t value, bool private)
 }
 
 /*
- * Sleeping without a lost wake-up (the two-fence proof): the worker says that it sleeps, then looks at the word; the pool moves the
- * word, then looks whether the worker sleeps. With a full fence between the two steps on both sides, one of them sees the other.
+ * Sleeping without a lost wake-up (the two-fence proof): the worker says that it sleeps, then looks at the word;
+ * the pool moves the word, then looks whether the worker sleeps. With a full fence between the two steps on both
+ * sides, one of them sees the other.
  */
 void page_ring(struct worker_page *page, bool private)
 {

@@ -2,9 +2,10 @@
 /*
  * The page between a pool and one of its workers: a job's descriptor, and the word that says whose turn it is.
  *
- * The word is the truth: generation (32 bits), owner (16), flags (8), state (8), moved by compare-and-swap alone. The pool
- * moves FREE to READY, the worker READY to RUNNING to DONE, the pool DONE to FREE with the next generation. A worker that
- * is late finds another generation, and its finish fails by itself. There is no lock: a death leaves nothing to repair.
+ * The word is the truth: generation (32 bits), owner (16), flags (8), state (8), moved by compare-and-swap alone.
+ * The pool moves FREE to READY, the worker READY to RUNNING to DONE, the pool DONE to FREE with the next
+ * generation. A worker that is late finds another generation, and its finish fails by itself. There is no lock: a
+ * death leaves nothing to repair.
  *
  * A worker has one job at a time (credit one), so the page needs no ring: the word is its own queue of length one.
  * The same page serves threads, in private memory.

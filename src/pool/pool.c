@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. A job is in `waiting`, or in `queue`, or has a worker; it leaves by job_finish, exactly once (law 7).
- * 2. queued + running never exceeds worker_count + queue_max. 3. A worker is in `idle` exactly in phase IDLE, and has a job exactly
- * in phase BUSY. 4. While a job waits or is queued with room before it, no worker is idle.
+ * Invariants: 1. A job is in `waiting`, or in `queue`, or has a worker; it leaves by job_finish, exactly once (law
+ * 7). 2. queued + running never exceeds worker_count + queue_max. 3. A worker is in `idle` exactly in phase IDLE,
+ * and has a job exactly in phase BUSY. 4. While a job waits or is queued with room before it, no worker is idle.
  */
 #include "pool/pool.h"
 

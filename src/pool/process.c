@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Worker processes. Kill before reclaim: a worker's page is touched again only when the process is known to be dead, because
- * we are its parent and have waited for it.
+ * Worker processes. Kill before reclaim: a worker's page is touched again only when the process is known to be
+ * dead, because we are its parent and have waited for it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -96,8 +96,8 @@ static void watch_process(struct worker *worker)
 }
 
 /*
- * The zygote died before it answered. It may have forked a worker all the same, of which we know nothing: leave it its old page, with
- * the order to stop, and take a new one.
+ * The zygote died before it answered. It may have forked a worker all the same, of which we know nothing: leave it
+ * its old page, with the order to stop, and take a new one.
  */
 static int abandon_page(struct worker *worker)
 {

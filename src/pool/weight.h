@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scheduling weight of workers, below that of loops: a loop that shares its core with busy workers must not wait for
- * them (measured: a 1 ms ticker beside four busy workers on two cores is late by 3.4 ms at the 99th percentile at equal weight,
- * by 0.09 ms with nice).
+ * The scheduling weight of workers, below that of loops: a loop that shares its core with busy workers must not
+ * wait for them (measured: a 1 ms ticker beside four busy workers on two cores is late by 3.4 ms at the 99th
+ * percentile at equal weight, by 0.09 ms with nice).
  */
 #ifndef TANDEM_POOL_WEIGHT_H
 #define TANDEM_POOL_WEIGHT_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The zygote: a small single-threaded process that forks workers on request, itself forked before the program has threads or
- * rings. Workers are children of the program, not of the zygote (CLONE_PARENT), so that the program can wait for them.
+ * The zygote: a small single-threaded process that forks workers on request, itself forked before the program has
+ * threads or rings. Workers are children of the program, not of the zygote (CLONE_PARENT), so that the program can
+ * wait for them.
  *
  * When the zygote dies (somebody killed it), another one is forked from the running program, and requests without an
  * answer fail with -EAGAIN, to be made again.
@@ -34,7 +35,10 @@ int zygote_open(struct zygote *zygote);
 /* From now on answers are taken by this loop. */
 void zygote_attach(struct zygote *zygote, struct loop *loop);
 
-/* Asks for a worker that serves the page in page_fd and tells event_fd. Returns 0 (`done` follows) or a negative errno. */
+/*
+ * Asks for a worker that serves the page in page_fd and tells event_fd. Returns 0 (`done` follows) or a negative
+ * errno.
+ */
 int zygote_spawn(struct zygote *zygote, struct zygote_request *request, int page_fd, int event_fd);
 
 /* Between loop_run and loop_close; no request is open. Ends the zygote. */

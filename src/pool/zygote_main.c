@@ -2,8 +2,9 @@
 /*
  * What runs in the zygote's process and in the workers it forks.
  *
- * Both ignore SIGINT and SIGTERM: the terminal and service managers send them to whole groups, and it is the program that decides
- * what happens to the jobs its workers run. Both die with the program: by PR_SET_PDEATHSIG, and the zygote by the end of its socket.
+ * Both ignore SIGINT and SIGTERM: the terminal and service managers send them to whole groups, and it is the
+ * program that decides what happens to the jobs its workers run. Both die with the program: by PR_SET_PDEATHSIG,
+ * and the zygote by the end of its socket.
  */
 #include <errno.h>
 #include <sched.h>
@@ -71,7 +72,10 @@ static _Noreturn void worker_main(int page_fd, int event_fd, pid_t program)
 static int fork_worker(int page_fd, int event_fd, pid_t program, pid_t *pid)
 {
     int pidfd = -1;
-    /* The raw call: the C library's fork cannot make a sibling. Argument order: x86-64 and aarch64 agree where it matters. */
+    /*
+     * The raw call: the C library's fork cannot make a sibling. Argument order: x86-64 and aarch64 agree where it
+     * matters.
+     */
     long rc = syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD, NULL, &pidfd, NULL, NULL);
 
     if (rc < 0)

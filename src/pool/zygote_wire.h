@@ -19,8 +19,8 @@ struct wire_answer {
 int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count);
 
 /*
- * Receives one message and up to fd_count descriptors; those that did not come are -1. Returns the bytes received; -EPIPE at the
- * end; another negative errno.
+ * Receives one message and up to fd_count descriptors; those that did not come are -1. Returns the bytes received;
+ * -EPIPE at the end; another negative errno.
  */
 ssize_t wire_receive(int socket, void *data, size_t size, int *fds, int fd_count);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * td_run: puts a runtime together in the one order that works. The arena is mapped before the first fork, the zygote forked before
- * rings and threads exist, then come the loop and its watchdog.
+ * td_run: puts a runtime together in the one order that works. The arena is mapped before the first fork, the
+ * zygote forked before rings and threads exist, then come the loop and its watchdog.
  */
 #include "tandem/run.h"
 
@@ -96,7 +96,7 @@ int td_run_with(const td_opts *opts, td_fn fn, void *arg)
         td_log(TD_LOG_ERROR, "td_run was called inside a task; spawn a task instead");
         return -EBUSY;
     }
-    has_arena = arena_open(&arena, opts->shared_bytes_max) == 0;  /* without it there are no process pools, and the log says why */
+    has_arena = arena_open(&arena, opts->shared_bytes_max) == 0;  /* else no process pools; the log says why */
     rc = run_in_arena(opts, has_arena ? &arena : NULL, fn, arg);
     if (has_arena)
         arena_close(&arena);

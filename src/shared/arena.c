@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. A chunk with `class` set is taken, has a bitmap with `used` bits set, and is in its class's list exactly when it has
- * room. 2. A large block's first chunk has `run` set, all its chunks are taken. 3. Only reserved chunks are handed out.
+ * Invariants: 1. A chunk with `class` set is taken, has a bitmap with `used` bits set, and is in its class's list
+ * exactly when it has room. 2. A large block's first chunk has `run` set, all its chunks are taken. 3. Only
+ * reserved chunks are handed out.
  */
 #include "shared/arena.h"
 

@@ -2,10 +2,10 @@
 /*
  * The shared arena: one sealed memory file, mapped once before the first fork.
  *
- * The file is cut into chunks of 64 KiB. A chunk holds objects of one size class, or belongs to a run of chunks that is one large
- * block. All this is known to the owner alone, in private memory: a worker that scribbles over the arena can spoil data, never
- * the allocator. Pages are reserved with fallocate before a chunk is first used. A freed large block's pages are given back once
- * more than ARENA_KEEP bytes would lie idle.
+ * The file is cut into chunks of 64 KiB. A chunk holds objects of one size class, or belongs to a run of chunks
+ * that is one large block. All this is known to the owner alone, in private memory: a worker that scribbles over
+ * the arena can spoil data, never the allocator. Pages are reserved with fallocate before a chunk is first used. A
+ * freed large block's pages are given back once more than ARENA_KEEP bytes would lie idle.
  */
 #ifndef TANDEM_SHARED_ARENA_H
 #define TANDEM_SHARED_ARENA_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. While a receiver waits, the channel is empty. 2. While a sender waits, it is full. 3. count <= capacity.
+ * Invariants: 1. While a receiver waits, the channel is empty. 2. While a sender waits, it is full. 3. count <=
+ * capacity.
  */
 #include <assert.h>
 #include <errno.h>

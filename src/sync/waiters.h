@@ -14,10 +14,16 @@ struct waiter {
     void *slot;  /* what the waker fills or empties; the primitive's */
 };
 
-/* Parks the caller at the end of the queue. Returns what waiters_wake was given, or -ECANCELED; then it is in no queue. */
+/*
+ * Parks the caller at the end of the queue. Returns what waiters_wake was given, or -ECANCELED; then it is in no
+ * queue.
+ */
 int waiters_park(struct td_list *waiters, struct td_task *self, const char *what, void *slot);
 
-/* Wakes the one that waited longest and returns it; NULL when nobody waits. Its slot is good until the caller next waits. */
+/*
+ * Wakes the one that waited longest and returns it; NULL when nobody waits. Its slot is good until the caller next
+ * waits.
+ */
 struct waiter *waiters_wake(struct td_list *waiters, int rc);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. Every task's innermost scope is open. 2. A scope inside a cancelled one is cancelled, unless it or one between is shielded. 3. `running` is the
- * length of `tasks`. 4. A scope's children are opened by its owner or by its tasks, so its subtree holds every task it concerns.
+ * Invariants: 1. Every task's innermost scope is open. 2. A scope inside a cancelled one is cancelled, unless it or
+ * one between is shielded. 3. `running` is the length of `tasks`. 4. A scope's children are opened by its owner or
+ * by its tasks, so its subtree holds every task it concerns.
  */
 #include <assert.h>
 #include <errno.h>
@@ -82,8 +83,8 @@ void scope_interrupt(struct td_task *task)
 }
 
 /*
- * The scope after `at` in a walk over what a cancellation of root reaches, parents first; NULL at the end. No recursion: scopes
- * nest deeply.
+ * The scope after `at` in a walk over what a cancellation of root reaches, parents first; NULL at the end. No
+ * recursion: scopes nest deeply.
  */
 static struct td_scope *walk_next(struct td_scope *root, struct td_scope *at)
 {

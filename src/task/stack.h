@@ -3,9 +3,9 @@
  * Stacks: equal slots cut from large mappings, each with a guard page at its low end, reused last in, first out so that
  * a new task finds warm pages. A slot's guard is made once, when the slot is first handed out.
  *
- * Guards are MADV_GUARD_INSTALL where the kernel has it (Linux 6.13): it needs no mapping of its own, so 100,000 guarded stacks
- * fit the default vm.max_map_count. Elsewhere mprotect, which splits mappings; it is given 45 % of that limit, and past
- * it stacks are refused rather than handed out without a guard.
+ * Guards are MADV_GUARD_INSTALL where the kernel has it (Linux 6.13): it needs no mapping of its own, so 100,000
+ * guarded stacks fit the default vm.max_map_count. Elsewhere mprotect, which splits mappings; it is given 45 % of
+ * that limit, and past it stacks are refused rather than handed out without a guard.
  */
 #ifndef TANDEM_TASK_STACK_H
 #define TANDEM_TASK_STACK_H

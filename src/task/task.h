@@ -2,10 +2,11 @@
 /*
  * Tasks and their scheduler: pure scheduling, no system call but for memory and the clock.
  *
- * A task runs until it parks. Parking is one mechanism, `task_park`, under every wait of the library; whoever ends the wait calls
- * `task_unpark`, exactly once. A cancellation asks the wait itself to end, through its `abort`: a wait that can end at once
- * unparks its task with -ECANCELED there and then; one that cannot (the kernel still holds its buffer) starts what will end
- * it, and unparks later, with the data if the data came first (law 3: data or cancellation, never both).
+ * A task runs until it parks. Parking is one mechanism, `task_park`, under every wait of the library; whoever ends
+ * the wait calls `task_unpark`, exactly once. A cancellation asks the wait itself to end, through its `abort`: a
+ * wait that can end at once unparks its task with -ECANCELED there and then; one that cannot (the kernel still
+ * holds its buffer) starts what will end it, and unparks later, with the data if the data came first (law 3: data
+ * or cancellation, never both).
  */
 #ifndef TANDEM_TASK_TASK_H
 #define TANDEM_TASK_TASK_H
@@ -78,8 +79,8 @@ void sched_run(struct sched *sched);
 void sched_dump(struct sched *sched);
 
 /*
- * What every function that may wait does first, whether or not it will wait: notices a cancellation, and lets others run when the
- * caller has passed many checkpoints without parking. Returns 0 or -ECANCELED.
+ * What every function that may wait does first, whether or not it will wait: notices a cancellation, and lets
+ * others run when the caller has passed many checkpoints without parking. Returns 0 or -ECANCELED.
  */
 int task_checkpoint(struct td_task *self);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. No timer is earlier than its parent. 2. `prev` of a first child is its parent, of any other child the sibling before
- * it, of the root NULL. 3. `count` timers are reachable from `first`.
+ * Invariants: 1. No timer is earlier than its parent. 2. `prev` of a first child is its parent, of any other child
+ * the sibling before it, of the root NULL. 3. `count` timers are reachable from `first`.
  */
 #include "task/timers.h"
 

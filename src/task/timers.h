@@ -23,7 +23,10 @@ void timers_arm(struct timers *timers, struct td_timer *timer, td_time at);    /
 void timers_disarm(struct timers *timers, struct td_timer *timer);            /* harmless when it is not armed */
 td_time timers_next(const struct timers *timers);                             /* TD_FOREVER when there is none */
 
-/* Disarms and fires every timer due at `now`, earliest first. A timer armed by one of them for a time not after now waits. */
+/*
+ * Disarms and fires every timer due at `now`, earliest first. A timer armed by one of them for a time not after now
+ * waits.
+ */
 void timers_fire(struct timers *timers, td_time now);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. After close_sent nothing more is queued. 2. The close timer is armed only between close_sent and the end.
+ * Invariants: 1. After close_sent nothing more is queued. 2. The close timer is armed only between close_sent and
+ * the end.
  */
 #include <assert.h>
 #include <errno.h>
@@ -88,6 +89,8 @@ void td_ws_close(td_ws *ws, uint16_t code, const char *reason, bool at_once)
 
     if (ws->close_sent)
         return;
+    if (!ws_close_code_valid(code))
+        code = WS_CLOSE_INTERNAL;  /* a handler's mistake must not become the peer's protocol error */
     ws->close_sent = true;
     timers_arm(&ws->http->server->loop->sched.timers, &ws->close_timer, td_after(CLOSE_WAIT_NS));
     if (at_once)
@@ -97,7 +100,7 @@ void td_ws_close(td_ws *ws, uint16_t code, const char *reason, bool at_once)
         stream_break(stream);  /* without memory for a good-bye the peer sees an abrupt end */
         return;
     }
-    block->size = ws_encode_close(block->bytes, code, reason);
+    block->size = ws_encode_close(block->bytes, code, reason ? reason : "");
     (void)stream_post(stream, block, SIZE_MAX);  /* refused only when the connection is broken, or memory short again */
     block_release(block);
 }
@@ -127,6 +130,8 @@ int td_ws_read(td_ws *ws, void *data, size_t size, td_ws_part *part)
     td_http *http = ws->http;
     int rc = task_checkpoint(task_self(__func__));
 
+    if (size == 0)
+        return -EINVAL;
     while (rc >= 0 && !ws->close_received) {
         struct ws_event event;
         size_t used;
@@ -231,7 +236,8 @@ static int check_handshake(td_http *http, char accept[WS_ACCEPT_SIZE])
     if (strcmp(td_http_method(http), "GET") != 0)
         return refuse(http, 405, "Allow: GET\r\n", "a WebSocket handshake is a GET request");
     if (!version || strcmp(version, "13") != 0)
-        return refuse(http, 426, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", "only WebSocket version 13 is spoken here");
+        return refuse(http, 426, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+                      "only WebSocket version 13 is spoken here");
     if (!key || ws_accept_key(key, strlen(key), accept) < 0)
         return refuse(http, 400, NULL, "Sec-WebSocket-Key must be 16 bytes in base64");
     return 0;

@@ -141,6 +141,7 @@ static void feed(struct story *story, const uint8_t *bytes, size_t size)
     size_t at = 0;
     struct http_step step;
 
+    must(piece != NULL, "memory for the piece");
     memcpy(piece, bytes, size);
     do {
         step = http_decode(story->decoder, piece + at, size - at);

@@ -73,6 +73,7 @@ static void feed(struct world *world, const char *bytes, size_t size)
     size_t at = 0;
     struct http_step step = {.event = HTTP_DONE};
 
+    assert_non_null(piece);
     memcpy(piece, bytes, size);
     while (!world->over && step.event != HTTP_MORE) {
         step = http_decode(world->decoder, piece + at, size - at);

@@ -107,8 +107,10 @@ static void heads_fit_or_not_at_all(void **state)
 
     for (size_t size = 0; size <= sizeof(head); size++) {
         char *out = malloc(size > 0 ? size : 1);
-        int rc = http_encode_head(out, size, decoder, 200, "", 0, true, example_date);
+        int rc;
 
+        assert_non_null(out);
+        rc = http_encode_head(out, size, decoder, 200, "", 0, true, example_date);
         assert_int_equal(rc, size >= sizeof(head) ? (int)sizeof(head) - 1 : -ENOBUFS);
         free(out);
     }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "serve/app.h"
+#include "serve/command.h"
 
 static const char usage[] =
     "usage: tandem COMMAND [ARG...]\n"

@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Runs an example as a newcomer would, and looks whether it shows what it claims."""
+import asyncio
+import re
+import subprocess
+import sys
+import time
+
+
+def run(program):
+    done = subprocess.run([program], capture_output=True, text=True, timeout=50)
+    print(done.stdout, done.stderr, sep='')
+    assert done.returncode == 0, f'exit status {done.returncode}'
+    return done.stdout
+
+
+def concurrency(program):
+    text = run(program)
+    total, longest = [float(x) for x in re.findall(r'([\d.]+) s: the', text)]
+    assert 6.0 <= total < 9.0, 'one after the other takes the sum'
+    assert 3.0 <= longest < 4.5, 'at the same time takes the longest'
+    assert re.findall(r'pot ready after (\d)', text) == list('312123'), 'the shortest pot is ready first'
+    assert 'on one thread' in text
+
+
+def parallelism(program):
+    text = run(program)
+    counts = set(re.findall(r'\((\d+) primes\)', text))
+    assert counts == {'92938'}, f'every way finds the same primes: {counts}'  # those below 1,200,000
+    assert len(re.findall('times as fast', text)) == 4
+
+
+async def talk(url):
+    import websockets
+    ann, bob = await websockets.connect(url), await websockets.connect(url)
+    try:
+        # One burns; the room goes on for the other, who hears itself long before the second is over.
+        began = time.monotonic()
+        await ann.send('burn 1000')
+        for i in range(20):
+            await bob.send(f'line {i}')
+            assert await asyncio.wait_for(bob.recv(), 5) == f'line {i}'
+        talked = time.monotonic() - began
+        heard = [await asyncio.wait_for(ann.recv(), 10) for _ in range(21)]
+        computed = time.monotonic() - began
+        assert heard.count('done') == 1 and computed >= 1.0, 'the one who asked waits for the result'
+        assert talked < computed, 'the other did not'
+        # Five at once: two run, two wait, one is told that there is no room.
+        users = [await websockets.connect(url) for _ in range(5)]
+        for user in users:
+            await user.send('burn 300')
+        answers = sorted([await asyncio.wait_for(user.recv(), 10) for user in users])
+        assert answers == ['done'] * 4 + ['the queue is full'], answers
+        for user in users:
+            await user.close()
+    finally:
+        await ann.close()
+        await bob.close()
+
+
+def saferoom(program):
+    with subprocess.Popen([program, '127.0.0.1:0'], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            url = re.search(r'ws://\S+', server.stdout.readline()).group()
+            asyncio.run(talk(url))
+        finally:
+            server.kill()
+
+
+if __name__ == '__main__':
+    {'concurrency': concurrency, 'parallelism': parallelism, 'saferoom': saferoom}[sys.argv[1]](sys.argv[2])
