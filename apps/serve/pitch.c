@@ -27,9 +27,9 @@
 #define PITCH_MAX_HZ 1130.0
 
 /*
- * Where sound becomes voiced: 0 for a perfect period, 1 for none. Voices glide and are down to 0.4 and more in 100 ms; a
- * sine in white noise is found at 3 dB. No noise came near in thousands of windows, not even pink, because the mean
- * of (8) tells its slow swings from a period; by the plain difference 6 % of it would pass 0.45 (tests/audio).
+ * Where sound becomes voiced, in terms of (8): 0 for a perfect period, 1 for none. Gliding voices are at 0.4 and more
+ * in 100 ms, a sine in white noise 3 dB below it at 0.2. Pink noise begins to pass at 0.7 only, because the mean in
+ * (8) tells its slow swings from a period; by the plain difference 6 % of it would pass this (tests/audio).
  */
 #define VOICED_DEPTH_MAX 0.45f
 

@@ -24,7 +24,7 @@ TEXT = ('The north wind and the sun were disputing which was the stronger, when 
         'considered stronger than the other.')
 # Where each voice's median pitch lies, in hertz: three men and a woman.
 VOICES = {'kal16': (70, 180), 'rms': (70, 180), 'awb': (70, 180), 'slt': (130, 280)}
-VOICED_SHARE = (0.4, 0.97)       # of the windows that are not pauses: English is voiced for the most part, not always
+VOICED_SHARE = (0.4, 0.99)       # of the windows that are not pauses: English is voiced for the most part, not always
 PAUSE_RMS = 0.01
 NEAR_MEDIAN = (0.55, 1.7)        # an octave off is outside
 NEAR_MEDIAN_SHARE_MIN = 0.85     # kal16, pieced together from single sounds, is rough; the others have 0.99

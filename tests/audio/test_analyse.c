@@ -280,7 +280,7 @@ static void tones_survive_noise(void **state)
     struct random random = {5};
     struct sound sound;
     const double amplitude = 0.3;
-    const double noise_peak = amplitude * 0.5 * sqrt(1.5);   /* 6 dB below: uniform noise has a mean square of peak^2 / 3 */
+    const double noise_peak = amplitude * sqrt(0.75);   /* 3 dB below: the mean squares are peak^2 / 3 and amplitude^2 / 2 */
 
     for (int draw = 0; draw < 600; draw++) {
         double hz = random_between(&random, 80, 1000);

@@ -4,7 +4,6 @@
 Well-behaved ones are websockets and curl; these exist because no proper client sends what the tests have to.
 """
 import collections
-import os
 import socket
 import struct
 
@@ -208,7 +207,3 @@ class WebSocket(Connection):
         equal(self.close_code(), 1000, 'the echoed close code')
         self.expect_end()
         self.close()
-
-
-def random_bytes(size):
-    return os.urandom(size)
