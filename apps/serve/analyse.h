@@ -20,8 +20,8 @@ struct analysis {
 };
 
 /*
- * Analyses up to ANALYSE_SAMPLES_MAX samples (usually 100 ms) of mono PCM at `rate` samples a second. None
- * at all have level 0, and less than 35 ms are never voiced. 30 to 40 us of CPU for 100 ms at any rate.
+ * Analyses up to ANALYSE_SAMPLES_MAX samples (usually 100 ms) of mono PCM at `rate` samples a second. An
+ * empty window has level 0; one shorter than 34 ms is never voiced. 100 ms cost some 40 us of CPU at any rate.
  * Returns 0; -EINVAL for a rate or count out of range; -ENOMEM. On any error *result is as it was.
  */
 int analyse_window(const int16_t *samples, size_t count, unsigned rate, struct analysis *result);

@@ -28,8 +28,8 @@
 
 /*
  * Where sound becomes voiced, in terms of (8): 0 for a perfect period, 1 for none. Gliding voices are at 0.4 and more
- * in 100 ms, a sine in white noise 3 dB below it at 0.2. Pink noise begins to pass at 0.7 only, because the mean in
- * (8) tells its slow swings from a period; by the plain difference 6 % of it would pass this (tests/audio).
+ * in 100 ms, a sine with white noise 3 dB below it at 0.2. Pink noise begins to pass at 0.7 only, because the mean
+ * in (8) tells its slow swings from a period; by the plain difference 6 % of it would pass this (tests/audio).
  */
 #define VOICED_DEPTH_MAX 0.45f
 
@@ -38,8 +38,8 @@
 
 /*
  * YIN, step 4: a dip is the period when it comes this close to the deepest one. The paper takes 0.1. Of 24,000
- * synthetic vowels 0.1 put 38 an octave or more too high, where a formant sat on a partial; 0.08 puts 25. Less
- * would put naive sawtooths at low rates too low.
+ * vowels like those of tests/audio, 0.1 put 38 an octave or more too high, where a formant sat on a partial; 0.08
+ * puts 25. Less would put naive sawtooths at low rates too low.
  */
 #define DIP_TOLERANCE 0.08f
 
@@ -143,7 +143,7 @@ static bool is_dip(const struct workspace *work, size_t lag)
 /*
  * The dip between samples. 1 - difference of a sine is a cosine of the lag, and three points of a cosine give its
  * rate w, and its height and offset x from the middle one, exactly: y[-1] + y[1] = 2 y[0] cos w, and
- * y[1] - y[-1] = 2 height sin w sin wx. The paper's parabola (step 5) is hertz off at 1,000 Hz and 8,000 samples
+ * y[1] - y[-1] = 2 height sin w sin wx. The paper's parabola (step 5) is a hertz off at 1,000 Hz and 8,000 samples
  * a second.
  */
 static struct dip dip_at(const struct workspace *work, size_t lag)
@@ -170,6 +170,7 @@ static float rate_dips(struct workspace *work, size_t lag_max)
     float deepest = INFINITY;
     double sum = 0;
 
+    assert(lag_max < work->lags);
     for (size_t lag = 1; lag <= lag_max; lag++) {
         sum += work->difference[lag];
         work->depth[lag] = INFINITY;
@@ -198,22 +199,29 @@ static bool first_deep_dip(struct workspace *work, struct dip *dip)
     return false;
 }
 
-/*
- * The period, read off two, four, eight ... periods away while the sound stays alike. Each step knows the period
- * well enough to land within a sample of the next dip.
- */
+/* The deepest point within a sixteenth of a period of where a dip should be: in noise its floor is rough. */
+static size_t lowest_around(const struct workspace *work, double lag, double period)
+{
+    size_t reach = (size_t)(period / 16) + 1;
+    size_t middle = (size_t)lround(lag);
+    size_t lowest = middle;
+
+    for (size_t i = middle - reach; i <= middle + reach && i <= work->lags; i++) {
+        if (work->difference[i] < work->difference[lowest])
+            lowest = i;
+    }
+    return lowest;
+}
+
+/* The period, read off two, four, eight ... periods away while the sound stays alike. */
 static double refined_period(const struct workspace *work, struct dip first)
 {
     double period = first.lag;
 
-    for (unsigned k = 2; k * period < (double)work->lags - 2; k *= 2) {
-        size_t lag = (size_t)lround(k * period);
+    for (unsigned k = 2; k * period < (double)work->lags - 1; k *= 2) {
+        size_t lag = lowest_around(work, k * period, period);
         struct dip dip;
 
-        if (work->difference[lag - 1] < work->difference[lag])
-            lag--;
-        else if (work->difference[lag + 1] < work->difference[lag])
-            lag++;
         if (!is_dip(work, lag))
             break;
         dip = dip_at(work, lag);
