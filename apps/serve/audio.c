@@ -9,12 +9,12 @@
  * that comes faster than live is thus held back by TCP, not dropped.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyse.h"
+#include "json.h"
 #include "session.h"
 
 #define WINDOW_MS 100
@@ -211,10 +211,11 @@ static int send_error(struct audio *audio, const char *error)
 static int on_control(struct audio *audio)
 {
     json_t *object = NULL;
+    json_error_t why;
     const char *type;
 
     if (audio->control_size <= CONTROL_BYTES)
-        object = json_loadb(audio->control, audio->control_size, 0, NULL);
+        object = json_read(audio->control, audio->control_size, &why);
     type = json_string_value(json_object_get(object, "type"));
     audio->stopped = type && strcmp(type, "stop") == 0;
     json_decref(object);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "compute.h"
+#include "json.h"
 #include "room.h"
 
 #define JOBS_MAX 64        /* a member may have under way; beyond them it is told `busy` */
@@ -170,7 +171,7 @@ static int on_message(struct chat *chat, const td_message *message)
     int rc;
 
     if (message->kind == TD_WS_TEXT)
-        object = json_loadb(message->data, message->size, JSON_REJECT_DUPLICATES, &why);
+        object = json_read(message->data, message->size, &why);
     type = json_string_value(json_object_get(object, "type"));
     if (type && strcmp(type, "say") == 0)
         rc = on_say(chat, object);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "compute.h"
+#include "json.h"
 
 #include <errno.h>
 #include <math.h>
@@ -159,7 +160,7 @@ int compute_answer(td_http *http, struct app *app)
     json_error_t error;
     size_t size;
     const char *body = td_http_body(http, &size), *wrong;
-    json_t *object = json_loadb(body, size, JSON_REJECT_DUPLICATES, &error);
+    json_t *object = json_read(body, size, &error);
     char text[256];
 
     if (!object) {

@@ -2,6 +2,7 @@
 #include "tandem/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -74,7 +75,8 @@ void td_log(td_log_level level, const char *format, ...)
     va_end(args);
     n = atomic_load(&log_format) == TD_LOG_JSON ? format_json(line, sizeof line, level, text)
                                                 : format_text(line, sizeof line, text);
-    if (write(STDERR_FILENO, line, n) < 0) {
+    /* A pipe that nobody reads must not stop a loop: the line is lost then. */
+    if (poll(&(struct pollfd){.fd = STDERR_FILENO, .events = POLLOUT}, 1, 0) == 1 && write(STDERR_FILENO, line, n) < 0) {
         /* Nobody is left to tell. */
     }
     errno = saved;

@@ -51,6 +51,8 @@ static int poll_now(const struct io_op *op)
     struct pollfd ask = {.fd = op->file->fd, .events = op->events};
     int rc = poll(&ask, 1, 0);
 
+    if (rc > 0 && (ask.revents & POLLNVAL))
+        return -EBADF;
     return rc < 0 ? -errno : rc == 0 ? -EAGAIN : 0;
 }
 

@@ -43,8 +43,8 @@ static void woken(struct io_op *op, int result)
 {
     struct loop *loop = container_of(op, struct loop, wake_op);
 
-    if (result == -ECANCELED) {
-        op->file = NULL;  /* the loop closes */
+    if (result == -ECANCELED || loop->closing) {
+        op->file = NULL;  /* the loop closes; a late note may have come before the cancel */
         return;
     }
     take_notes(loop);
@@ -133,6 +133,7 @@ close_sched:
 
 void loop_close(struct loop *loop)
 {
+    loop->closing = true;
     loop_io_cancel(loop, &loop->wake_op);
     while (loop->wake_op.file && loop->table->poll(loop->backend, TD_FOREVER) == 0)
         ;

@@ -39,7 +39,7 @@ struct loop {
     uint64_t wake_count;
     _Atomic(struct loop_note *) notes;
     struct zygote *zygote;         /* forks worker processes (src/pool); the loop only keeps it for them */
-    bool deadlocked;
+    bool deadlocked, closing;
     td_time stall_after_ns;
     _Atomic td_time busy_since;    /* when the current turn began; 0 while the loop waits in its backend */
     td_loop_stats stats;

@@ -21,6 +21,7 @@ struct backend {
     struct io_uring ring;
     struct td_list held;     /* operations that wait for room in the submission queue */
     struct td_list cancels;  /* operations whose cancel waits for room */
+    bool poll_first;         /* the kernel knows IORING_RECVSEND_POLL_FIRST (5.19, as COOP_TASKRUN) */
 };
 
 static const enum io_uring_op wanted_ops[] = {IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_RECV, IORING_OP_SENDMSG,
@@ -46,7 +47,7 @@ static int probe(struct io_uring *ring, const char **why)
     return rc;
 }
 
-static int open_ring(struct io_uring *ring, const char **why)
+static int open_ring(struct io_uring *ring, bool *poll_first, const char **why)
 {
     /* The ladder: completions when we ask for them; without interrupting the task; plain. */
     static const unsigned ladder[] = {
@@ -62,6 +63,7 @@ static int open_ring(struct io_uring *ring, const char **why)
                                          .cq_entries = COMPLETIONS};
 
         rc = io_uring_queue_init_params(SUBMISSIONS, ring, &params);
+        *poll_first = ladder[i] != 0;
         if (rc != -EINVAL)
             break;
     }
@@ -79,7 +81,7 @@ static int uring_open(struct backend **backend, const char **why)
     }
     list_init(&self->held);
     list_init(&self->cancels);
-    rc = open_ring(&self->ring, why);
+    rc = open_ring(&self->ring, &self->poll_first, why);
     if (rc < 0)
         goto release;
     rc = probe(&self->ring, why);
@@ -117,7 +119,7 @@ static struct io_uring_sqe *room(struct backend *self)
     return io_uring_get_sqe(&self->ring);
 }
 
-static void prepare(struct io_uring_sqe *sqe, struct io_op *op)
+static void prepare(struct backend *self, struct io_uring_sqe *sqe, struct io_op *op)
 {
     int fd = op->file->fd;
 
@@ -130,7 +132,7 @@ static void prepare(struct io_uring_sqe *sqe, struct io_op *op)
         break;
     case IO_RECEIVE:
         io_uring_prep_recv(sqe, fd, op->buffer.data, op->buffer.size, 0);
-        if (!op->file->readable)
+        if (self->poll_first && !op->file->readable)
             sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;  /* the last receive left nothing: do not try in vain */
         break;
     case IO_SEND:
@@ -153,7 +155,7 @@ static bool uring_start(struct backend *self, struct io_op *op)
     struct io_uring_sqe *sqe = list_empty(&self->held) ? room(self) : NULL;
 
     if (sqe) {
-        prepare(sqe, op);
+        prepare(self, sqe, op);
     } else {
         op->held = true;
         list_push_back(&self->held, &op->link);
@@ -177,7 +179,7 @@ static void submit_held(struct backend *self)
         struct io_op *op = container_of(list_pop_front(&self->held), struct io_op, link);
 
         op->held = false;
-        prepare(sqe, op);
+        prepare(self, sqe, op);
     }
 }
 

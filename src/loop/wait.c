@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include "loop/loop.h"
 #include "tandem/io.h"
 
-int td_wait_readable(int fd)
+static int wait_for(struct td_task *self, int fd)
 {
-    struct td_task *self = task_self(__func__);
     struct io_file file;
     struct io_op op = {.kind = IO_POLL, .file = &file, .events = POLLIN};
     int rc;
@@ -15,5 +16,21 @@ int td_wait_readable(int fd)
     io_file_init(&file, fd);
     rc = loop_io(self, &op, "a descriptor to be readable");
     loop_forget(loop_of(self), &file);
+    return rc;
+}
+
+int td_wait_readable(int fd)
+{
+    struct td_task *self = task_self(__func__);
+    int rc = wait_for(self, fd), copy;
+
+    if (rc != -EEXIST)
+        return rc;
+    /* Another task waits for the same descriptor, and epoll takes each only once. */
+    copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return -errno;
+    rc = wait_for(self, copy);
+    close(copy);
     return rc;
 }

@@ -27,9 +27,15 @@
 
 static void start_worker(struct worker *worker);
 
+struct pool_closer {
+    struct wait wait;
+    struct td_task *task;
+    td_pool *pool;
+};
+
 static void wake_closer(td_pool *pool)
 {
-    struct job_waiter *closer = pool->closer;
+    struct pool_closer *closer = pool->closer;
 
     pool->closer = NULL;
     if (closer)
@@ -140,8 +146,8 @@ static void event_came(struct io_op *op, int result)
     td_pool *pool = container_of(op, td_pool, event_op);
 
     pool->event_listening = false;
-    if (result == -ECANCELED) {
-        wake_closer(pool);
+    if (result == -ECANCELED || (pool->closing && pool->workers_alive == 0)) {
+        wake_closer(pool);  /* a late worker's word may come before the cancel */
         return;
     }
     collect_all(pool);
@@ -245,6 +251,8 @@ static void job_of_the_dead(struct worker *worker, int signal)
 
     if (ours && word_state(word) == JOB_DONE) {
         outcome(pool, worker, atomic_load(&worker->page->rc));
+    } else if (ours && word_state(word) == JOB_READY && job->unwanted) {
+        outcome(pool, worker, -ECANCELED);
     } else if (ours && word_state(word) == JOB_READY && worker->kill_rc == 0 && ++job->attempts < ATTEMPTS_MAX) {
         worker->job = NULL;
         pool->running--;
@@ -319,9 +327,13 @@ static int build(td_pool *pool)
 {
     int fd = eventfd(0, EFD_CLOEXEC | pool->loop->table->file_flags);
 
+    int rc = -errno;
+
     io_file_init(&pool->event_file, fd);
-    if (fd < 0)
-        return -errno;
+    if (fd < 0) {
+        pool->worker_count = 0;
+        return rc;
+    }
     pool->workers = calloc(pool->worker_count, sizeof *pool->workers);
     if (!pool->workers) {
         pool->worker_count = 0;
@@ -329,7 +341,6 @@ static int build(td_pool *pool)
     }
     for (unsigned i = 0; i < pool->worker_count; i++) {
         struct worker *worker = &pool->workers[i];
-        int rc;
 
         worker->pool = pool;
         worker->index = (uint16_t)i;
@@ -389,23 +400,22 @@ void td_pool_cancel(td_pool *pool)
 
 static void close_hurried(struct wait *wait)
 {
-    struct job_waiter *closer = container_of(wait, struct job_waiter, wait);
-    struct td_task *task = closer->task;
+    struct pool_closer *closer = container_of(wait, struct pool_closer, wait);
 
-    task_unpark(task, -ECANCELED);
+    closer->pool->closer = NULL;
+    task_unpark(closer->task, -ECANCELED);
 }
 
 /* Parks the closing task until somebody calls wake_closer. */
 static int close_wait(td_pool *pool, struct td_task *self, bool abortable)
 {
-    struct job_waiter closer = {.wait = {abortable ? close_hurried : NULL, "the end of a pool", 0}, .task = self};
+    struct pool_closer closer = {{abortable ? close_hurried : NULL, "the end of a pool", 0}, self, pool};
     int rc;
 
     pool->closer = &closer;
     pool->loop->outside_pending++;  /* workers that end are an event to come */
     rc = task_park(self, &closer.wait);
     pool->loop->outside_pending--;
-    pool->closer = NULL;
     return rc;
 }
 

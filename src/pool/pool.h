@@ -28,6 +28,7 @@ struct job {
     char *items;
     size_t count, item_size;
     enum job_place place;
+    bool unwanted;              /* its caller was cancelled, and waits for it to finish */
     bool overdue;               /* its deadline passed while a thread ran it */
     unsigned attempts;          /* workers that died before they began it */
     td_time submitted, dispatched;
@@ -88,7 +89,7 @@ struct td_pool {
     struct io_op event_op;
     uint64_t event_count;
     bool event_listening, closing;
-    struct job_waiter { struct wait wait; struct td_task *task; } *closer;
+    struct pool_closer *closer; /* the task in td_pool_close, while it is parked */
     td_pool_stats stats;
 };
 

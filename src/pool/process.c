@@ -134,7 +134,9 @@ static int process_start(struct worker *worker)
 {
     list_init(&worker->request.link);
     worker->request.done = answered;
-    return zygote_spawn(worker->pool->loop->zygote, &worker->request, worker->page_fd, worker->pool->event_file.fd);
+    worker->request.page_fd = worker->page_fd;
+    worker->request.event_fd = worker->pool->event_file.fd;
+    return zygote_spawn(worker->pool->loop->zygote, &worker->request);
 }
 
 const struct worker_kind worker_process = {

@@ -120,8 +120,10 @@ static void caller_cancelled(struct wait *wait)
 {
     struct job *job = container_of(wait, struct job, wait);
 
-    if (job->place == PLACE_RUNNING && job->pool->opts.on_cancel == TD_CANCEL_FINISH)
+    if (job->place == PLACE_RUNNING && job->pool->opts.on_cancel == TD_CANCEL_FINISH) {
+        job->unwanted = true;
         return;
+    }
     end_job(job, -ECANCELED);
 }
 
@@ -220,7 +222,7 @@ static int map_feeder(void *arg)
     td_offload_opts opts = {.when_full = TD_WAIT};
     int rc = 0;
 
-    while (rc == 0 && map->left > 0) {
+    while (rc >= 0 && map->left > 0) {
         size_t count = map->left / (2 * map->workers);
         struct job job = {.fn = map->fn, .items = map->items, .item_size = map->item_size};
 

@@ -14,6 +14,9 @@
 #include "tandem/error.h"
 #include "tandem/log.h"
 
+#define UNANSWERED_MAX 16        /* requests the zygote may have before it: as many fit the socket, so that nobody blocks */
+#define ANSWER_NS 2000000000
+
 static int fork_zygote(struct zygote *zygote)
 {
     int pair[2];
@@ -37,14 +40,34 @@ static int fork_zygote(struct zygote *zygote)
     return 0;
 }
 
+static void listen_answers(struct zygote *zygote);
+static void send_requests(struct zygote *zygote);
+
+/* It answers within milliseconds. One that does not is stopped or stuck: end it, which answers_came will notice. */
+static void answer_overdue(struct td_timer *timer)
+{
+    struct zygote *zygote = container_of(timer, struct zygote, overdue);
+
+    td_log(TD_LOG_WARNING, "the process that forks workers (pid %d) does not answer; ending it", (int)zygote->pid);
+    kill(zygote->pid, SIGKILL);
+}
+
+static void watch_answers(struct zygote *zygote)
+{
+    struct timers *timers = &zygote->loop->sched.timers;
+
+    timers_disarm(timers, &zygote->overdue);
+    if (zygote->unanswered > 0)
+        timers_arm(timers, &zygote->overdue, td_after(ANSWER_NS));
+}
+
 int zygote_open(struct zygote *zygote)
 {
     memset(zygote, 0, sizeof *zygote);
     list_init(&zygote->requests);
+    timer_init(&zygote->overdue, answer_overdue);
     return fork_zygote(zygote);
 }
-
-static void listen_answers(struct zygote *zygote);
 
 static void reap(struct zygote *zygote)
 {
@@ -69,6 +92,8 @@ static void replace(struct zygote *zygote)
         td_log(TD_LOG_ERROR, "it could not be replaced, and no worker process will be: %s", td_strerror(rc));
     else
         listen_answers(zygote);
+    zygote->unanswered = 0;
+    watch_answers(zygote);
     list_init(&orphans);
     while (!list_empty(&zygote->requests))
         list_push_back(&orphans, list_pop_front(&zygote->requests));
@@ -93,8 +118,19 @@ static bool take_answer(struct zygote *zygote)
         return false;
     }
     request = container_of(list_pop_front(&zygote->requests), struct zygote_request, link);
-    if (answer.rc == 0 && pidfd < 0)
-        answer.rc = -EMFILE;  /* the kernel drops a descriptor for which we have no room */
+    zygote->unanswered--;
+    if (answer.rc == 0 && pidfd < 0) {
+        /*
+         * The kernel drops a descriptor for which we have no room. The worker lives, and would serve its page: end it before
+         * anybody else gets that page. It is our child and not waited for, so its pid is still its own.
+         */
+        kill(answer.pid, SIGKILL);
+        while (waitpid(answer.pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        answer.rc = -EMFILE;
+    }
+    watch_answers(zygote);
+    send_requests(zygote);
     request->done(request, answer.rc < 0 ? answer.rc : pidfd, answer.pid);
     return true;
 }
@@ -128,16 +164,36 @@ void zygote_attach(struct zygote *zygote, struct loop *loop)
     listen_answers(zygote);
 }
 
-int zygote_spawn(struct zygote *zygote, struct zygote_request *request, int page_fd, int event_fd)
+/* Requests are in the list in their order: the first `unanswered` have been sent. */
+static void send_requests(struct zygote *zygote)
 {
-    int fds[WIRE_FDS] = {page_fd, event_fd}, rc;
+    struct td_list *at = zygote->requests.next;
 
-    if (zygote->file.fd < 0)
-        return -EAGAIN;
-    rc = wire_send(zygote->file.fd, NULL, 0, fds, WIRE_FDS);
-    if (rc < 0)
-        return -EAGAIN;  /* it has died; answers_came will notice and replace it */
+    for (unsigned i = 0; i < zygote->unanswered; i++)
+        at = at->next;
+    for (; at != &zygote->requests && zygote->unanswered < UNANSWERED_MAX; at = at->next) {
+        struct zygote_request *request = container_of(at, struct zygote_request, link);
+        int fds[WIRE_FDS] = {request->page_fd, request->event_fd};
+
+        if (wire_send(zygote->file.fd, NULL, 0, fds, WIRE_FDS, MSG_DONTWAIT) < 0)
+            return;  /* it has died, which answers_came will notice; all requests fail then */
+        zygote->unanswered++;
+        watch_answers(zygote);
+    }
+}
+
+int zygote_spawn(struct zygote *zygote, struct zygote_request *request)
+{
+    int rc;
+
+    if (zygote->file.fd < 0) {  /* it died, and could not be replaced then */
+        rc = fork_zygote(zygote);
+        if (rc < 0)
+            return rc;
+        listen_answers(zygote);
+    }
     list_push_back(&zygote->requests, &request->link);
+    send_requests(zygote);
     return 0;
 }
 

@@ -16,6 +16,7 @@
 
 struct zygote_request {
     struct td_list link;
+    int page_fd, event_fd;     /* the page the worker is to serve, and whom it tells */
     /* pidfd >= 0 and the worker's pid, or a negative errno. */
     void (*done)(struct zygote_request *request, int pidfd, pid_t pid);
 };
@@ -26,6 +27,8 @@ struct zygote {
     struct io_file file;       /* our end of the socket pair */
     struct io_op op;
     struct td_list requests;   /* in the order they were sent, which is that of the answers */
+    unsigned unanswered;       /* of them, those it has been sent */
+    struct td_timer overdue;
     bool listening, closing;
 };
 
@@ -35,11 +38,8 @@ int zygote_open(struct zygote *zygote);
 /* From now on answers are taken by this loop. */
 void zygote_attach(struct zygote *zygote, struct loop *loop);
 
-/*
- * Asks for a worker that serves the page in page_fd and tells event_fd. Returns 0 (`done` follows) or a negative
- * errno.
- */
-int zygote_spawn(struct zygote *zygote, struct zygote_request *request, int page_fd, int event_fd);
+/* Asks for a worker. Returns 0 (`done` follows) or a negative errno. */
+int zygote_spawn(struct zygote *zygote, struct zygote_request *request);
 
 /* Between loop_run and loop_close; no request is open. Ends the zygote. */
 void zygote_detach(struct zygote *zygote);

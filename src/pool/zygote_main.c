@@ -102,7 +102,7 @@ _Noreturn void zygote_main(int socket, pid_t program)
         answer.rc = pidfd < 0 ? pidfd : 0;
         close(fds[0]);
         close(fds[1]);
-        if (wire_send(socket, &answer, sizeof answer, &pidfd, pidfd >= 0) < 0)
+        if (wire_send(socket, &answer, sizeof answer, &pidfd, pidfd >= 0, 0) < 0)
             break;
         if (pidfd >= 0)
             close(pidfd);

@@ -11,7 +11,7 @@ union control {
     char bytes[CMSG_SPACE(WIRE_FDS * sizeof(int))];
 };
 
-int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count)
+int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count, int flags)
 {
     static const char nothing;
     union control control = {0};
@@ -24,7 +24,7 @@ int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_
         control.header = (struct cmsghdr){CMSG_LEN((size_t)fd_count * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
         memcpy(CMSG_DATA(&control.header), fds, (size_t)fd_count * sizeof(int));
     }
-    while (sendmsg(socket, &message, MSG_NOSIGNAL) < 0)
+    while (sendmsg(socket, &message, MSG_NOSIGNAL | flags) < 0)
         if (errno != EINTR)
             return -errno;
     return 0;

@@ -15,8 +15,8 @@ struct wire_answer {
     pid_t pid;    /* with it comes the pidfd */
 };
 
-/* Returns 0 or a negative errno. */
-int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count);
+/* Returns 0 or a negative errno. flags: 0, or MSG_DONTWAIT. */
+int wire_send(int socket, const void *data, size_t size, const int *fds, int fd_count, int flags);
 
 /*
  * Receives one message and up to fd_count descriptors; those that did not come are -1. Returns the bytes received;
