@@ -22,7 +22,7 @@
 #define LATE_NS 1000000000
 #define CONTROL_BYTES 1024
 #define RATE_DEFAULT 16000
-#define MESSAGE_MAX (16 * 1024 * 1024)
+#define JOB_DEADLINE_NS INT64_C(5000000000)  /* a window that is not back by then is given up */
 
 /* In shared memory. */
 struct window {
@@ -165,7 +165,7 @@ static int window_complete(struct audio *audio)
 static int analyse_next(struct audio *audio)
 {
     struct queued item = take(audio);
-    td_offload_opts opts = {.when_full = TD_WAIT};
+    td_offload_opts opts = {.when_full = TD_WAIT, .deadline = JOB_DEADLINE_NS};
     int rc;
 
     session_job_begins(&audio->session);
@@ -173,9 +173,12 @@ static int analyse_next(struct audio *audio)
     if (rc == 0) {
         audio->analysed++;
         rc = send_analysis(audio, &item);
-    } else if (rc != -ECANCELED) {  /* the worker died: this window is lost, and the session goes on */
+    } else if (rc != -ECANCELED) {  /* late, or its worker died: this window is lost, and the session goes on */
         audio->dropped++;
-        audio->session.app->counters.worker_died++;
+        if (rc == -ETIMEDOUT)
+            audio->session.app->counters.audio_late++;
+        else
+            audio->session.app->counters.worker_died++;
         rc = send_dropped(audio, item.index, item.index + 1);
     }
     td_shared_free(item.window);
@@ -337,7 +340,7 @@ int audio_serve(td_http *http, struct app *app)
     audio->rate = rate;
     td_event_init(&audio->arrived);
     td_event_init(&audio->taken);
-    rc = td_ws_accept(http, &ws, &(td_ws_opts){.message_bytes_max = MESSAGE_MAX});
+    rc = td_ws_accept(http, &ws, &(td_ws_opts){.message_bytes_max = INT64_MAX  /* its parts are taken as they come */});
     if (rc == 0) {
         session_open(&audio->session, app, ws);
         rc = converse(audio);

@@ -145,6 +145,8 @@ static int on_compute(struct chat *chat, const json_t *object)
     wrong = compute_parse(chat->member.session.app, object, &request);
     if (wrong)
         return send_error(chat, session_send, json_string_value(id), wrong);
+    if (chat->member.session.app->draining)
+        return send_error(chat, session_send, json_string_value(id), "the server is going down");
     if (chat->member.session.under_way >= JOBS_MAX)
         return send_busy(chat, session_send, json_string_value(id));
     if (start_job(chat, json_string_value(id), &request) < 0)

@@ -3,13 +3,16 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <netdb.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#define DESCRIPTORS_KEPT 256  /* for pools, pipes and the like, of those a process may have */
+#define FILES_MAX 100000000   /* containers may have no limit to speak of */
+#define DESCRIPTORS_KEPT 256  /* for pipes, refused connections and the like, of those a process may have */
+#define DESCRIPTORS_WORKER 3  /* for each pool worker */
 
 static const char usage[] =
     "usage: tandem serve [OPTION...]\n"
@@ -161,14 +164,38 @@ static int apply_numbers(struct serve_options *options, int option, const char *
     }
 }
 
+socklen_t listen_parse(const char *text, struct sockaddr_storage *address)
+{
+    const char *colon = strrchr(text, ':');
+    bool bracketed = text[0] == '[' && colon && colon > text && colon[-1] == ']';
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM,
+                             .ai_family = bracketed ? AF_INET6 : AF_INET}, *found;
+    char host[TD_ADDRESS_MAX];
+    unsigned long port;
+    socklen_t size;
+
+    if (!colon || !read_number(colon + 1, 65535, &port) || colon - text >= TD_ADDRESS_MAX)
+        return 0;
+    snprintf(host, sizeof host, "%.*s", (int)(colon - text) - 2 * bracketed, text + bracketed);
+    if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+        return 0;
+    memcpy(address, found->ai_addr, found->ai_addrlen);
+    size = found->ai_addrlen;
+    freeaddrinfo(found);
+    return size;
+}
+
 static int apply(struct serve_options *options, int option, const char *value)
 {
     switch (option) {
-    case OPT_LISTEN:
-        if (strlen(value) >= sizeof options->listen)
+    case OPT_LISTEN: {
+        struct sockaddr_storage address;
+
+        if (strlen(value) >= sizeof options->listen || listen_parse(value, &address) == 0)
             return wrong("listen", value, "an address and a port, as 127.0.0.1:8080 or [::1]:8080");
         snprintf(options->listen, sizeof options->listen, "%s", value);
         return -1;
+    }
     case OPT_POOL_KIND:
     case OPT_WHEN_FULL:
     case OPT_BACKEND:
@@ -198,12 +225,14 @@ static size_t descriptors(void)
         return 1024;
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
-    return getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > 100000000 ? 1024 : limit.rlim_cur;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1024;
+    return limit.rlim_cur > FILES_MAX ? FILES_MAX : limit.rlim_cur;
 }
 
 int options_read(struct serve_options *options, int argc, char **argv)
 {
-    size_t files = descriptors(), most = files > 2 * DESCRIPTORS_KEPT ? files - DESCRIPTORS_KEPT : files / 2;
+    size_t files = descriptors(), kept;
     int option, status;
 
     *options = (struct serve_options){.listen = "127.0.0.1:8080", .workers = 1, .pool_kind = TD_PROCESSES, .queue = 64,
@@ -220,7 +249,9 @@ int options_read(struct serve_options *options, int argc, char **argv)
     }
     if (options->pool == 0)
         options->pool = cores() / options->workers ? cores() / options->workers : 1;
-    if (options->connections_max == 0 || options->connections_max > most)
-        options->connections_max = most;
+    kept = DESCRIPTORS_KEPT + DESCRIPTORS_WORKER * (size_t)options->pool;
+    kept = kept < files / 2 ? files - kept : files / 2;
+    if (options->connections_max == 0 || options->connections_max > kept)
+        options->connections_max = kept;
     return -1;
 }

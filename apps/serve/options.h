@@ -6,6 +6,7 @@
 #define TANDEM_SERVE_OPTIONS_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 
 #include "tandem.h"
 
@@ -27,5 +28,8 @@ struct serve_options {
  * sentence on what was wrong).
  */
 int options_read(struct serve_options *options, int argc, char **argv);
+
+/* Parses "127.0.0.1:8080" or "[::1]:8080". Returns the address's size, or 0 when it is none. */
+socklen_t listen_parse(const char *text, struct sockaddr_storage *address);
 
 #endif

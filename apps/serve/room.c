@@ -15,6 +15,9 @@
 #include <string.h>
 #include <time.h>
 
+#define SMALL_SUFFIXES 9
+#define HISTORY_BYTES (64 * 1024)  /* of texts, besides ROOM_HISTORY messages */
+
 struct room {
     char name[ROOM_NAME_BYTES + 1];  /* first: the tree compares it */
     struct rooms *rooms;
@@ -22,7 +25,10 @@ struct room {
     struct td_list empty_link;       /* in rooms->empty while nobody is in */
     size_t member_count;
     int64_t last_id;
+    void *names;                     /* of struct member, by name: tsearch(3) */
+    unsigned last_suffix;            /* given to a name that was taken */
     json_t *history;                 /* the last messages, oldest first */
+    size_t history_bytes;            /* of their texts */
 };
 
 struct rooms {
@@ -134,19 +140,29 @@ static struct member *member_at(struct td_list *link)
     return (struct member *)(void *)((char *)link - offsetof(struct member, link));
 }
 
-static bool taken(const struct room *room, const char *name)
+static int by_member_name(const void *a, const void *b)
 {
-    for (struct td_list *at = room->members.next; at != &room->members; at = at->next)
-        if (strcmp(member_at(at)->name, name) == 0)
-            return true;
-    return false;
+    return strcmp(((const struct member *)a)->name, ((const struct member *)b)->name);
 }
 
-static void name_member(const struct room *room, const char *wanted, struct member *member)
+/* Gives the member its name in the room, with a number behind it when somebody has it already. Returns 0 or -ENOMEM. */
+static int name_member(struct room *room, const char *wanted, struct member *member)
 {
+    struct member **entry;
+    unsigned n = 1;
+
     snprintf(member->name, sizeof member->name, "%s", wanted);
-    for (unsigned n = 2; taken(room, member->name); n++)
+    for (;;) {
+        entry = tsearch(member, &room->names, by_member_name);
+        if (!entry)
+            return -ENOMEM;
+        if (*entry == member)
+            return 0;
+        /* Small numbers while they last, then ones that nobody was given yet: a thousand guests do not search a thousand names. */
+        n = n < SMALL_SUFFIXES ? n + 1 : (room->last_suffix = room->last_suffix < SMALL_SUFFIXES ? SMALL_SUFFIXES + 1
+                                                                                                 : room->last_suffix + 1);
         snprintf(member->name, sizeof member->name, "%s-%u", wanted, n);
+    }
 }
 
 static td_ws_frame *frame_of(json_t *object)
@@ -216,6 +232,16 @@ static void announce(struct room *room, const char *type, const struct member *m
     td_ws_frame_release(frame);
 }
 
+static void take_out(struct member *member)
+{
+    struct room *room = member->room;
+
+    tdelete(member, &room->names, by_member_name);
+    unlink_node(&member->link);
+    if (--room->member_count == 0)
+        link_last(&room->rooms->empty, &room->empty_link);
+}
+
 int room_join(struct rooms *rooms, const char *room_name, const char *name, struct member *member)
 {
     struct room *room;
@@ -223,16 +249,16 @@ int room_join(struct rooms *rooms, const char *room_name, const char *name, stru
 
     if (rc < 0)
         return rc;
-    name_member(room, name, member);
+    rc = name_member(room, name, member);
+    if (rc < 0)
+        return rc;
     member->room = room;
     link_last(&room->members, &member->link);
     if (room->member_count++ == 0)
         unlink_node(&room->empty_link);
     rc = welcome(room, member);
     if (rc < 0) {
-        unlink_node(&member->link);
-        if (--room->member_count == 0)
-            link_last(&rooms->empty, &room->empty_link);
+        take_out(member);
         return rc;
     }
     announce(room, "join", member);
@@ -243,9 +269,7 @@ void room_leave(struct member *member)
 {
     struct room *room = member->room;
 
-    unlink_node(&member->link);
-    if (--room->member_count == 0)
-        link_last(&room->rooms->empty, &room->empty_link);
+    take_out(member);
     announce(room, "leave", member);
 }
 
@@ -271,8 +295,11 @@ int room_say(struct member *member, const char *text, size_t size)
         return -ENOMEM;
     }
     json_decref(object);
-    if (json_array_size(room->history) > ROOM_HISTORY)
+    room->history_bytes += size;
+    while (json_array_size(room->history) > ROOM_HISTORY || room->history_bytes > HISTORY_BYTES) {
+        room->history_bytes -= json_string_length(json_object_get(json_array_get(room->history, 0), "text"));
         json_array_remove(room->history, 0);
+    }
     room->last_id++;
     broadcast(room, frame, NULL);
     td_ws_frame_release(frame);

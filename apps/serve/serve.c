@@ -29,7 +29,9 @@ struct serve {
     td_listener *listener;
     int signals;       /* a signalfd */
     int ready;         /* a pipe to the supervisor, or -1 */
-    int status;
+    pid_t supervisor;  /* 0: none */
+    unsigned orders;   /* signals from the supervisor */
+    td_scope *limit;   /* around everything: the drain's time limit is a task of it */
 };
 
 static int serve_connections(void *arg)
@@ -45,19 +47,27 @@ static int serve_connections(void *arg)
 /* Waits for SIGTERM or SIGINT. */
 static int wait_for_signal(struct serve *serve)
 {
-    struct signalfd_siginfo info;
+    struct signalfd_siginfo info = {0};
     int rc = td_wait_readable(serve->signals);
 
     if (rc == 0 && read(serve->signals, &info, sizeof info) < 0 && errno != EAGAIN)
         rc = -errno;
+    serve->orders += serve->supervisor && info.ssi_pid == (uint32_t)serve->supervisor;
     return rc;
 }
 
-/* A second signal means: now. */
+/*
+ * A second signal means: now. Under a supervisor its second one: the first time a terminal's Ctrl-C, which reaches the whole group,
+ * and the supervisor's order come together.
+ */
 static int hurry(void *arg)
 {
-    int rc = wait_for_signal(arg);
+    struct serve *serve = arg;
+    int rc;
 
+    do
+        rc = wait_for_signal(serve);
+    while (rc == 0 && serve->supervisor && serve->orders < 2);
     return rc == 0 ? -EINTR : rc;
 }
 
@@ -117,10 +127,9 @@ static void announce(struct serve *serve)
 
 static int run_until_signal(struct serve *serve)
 {
-    td_scope all, limit;  /* the time limit holds until all the rest has ended */
+    td_scope all;
     int rc;
 
-    td_scope_open(&limit);
     td_scope_open(&all);
     serve->app.jobs = &all;
     rc = td_spawn(&all, serve_connections, serve);
@@ -129,13 +138,11 @@ static int run_until_signal(struct serve *serve)
         rc = wait_for_signal(serve);
     }
     if (rc == 0) {
-        rc = td_spawn(&limit, exit_in_time, serve);
+        rc = td_spawn(serve->limit, exit_in_time, serve);
         drain(serve);
     }
     td_scope_cancel(&all);
     td_scope_join(&all);
-    td_scope_cancel(&limit);
-    td_scope_join(&limit);
     return rc;
 }
 
@@ -172,8 +179,6 @@ static const char *listen_advice(int rc)
         return "ports below 1024 are for root; choose another with --listen";
     case -EADDRNOTAVAIL:
         return "this machine has no such address; choose another with --listen";
-    case -EINVAL:
-        return "give --listen an address and a port, as 127.0.0.1:8080 or [::1]:8080";
     default:
         return "choose another address with --listen";
     }
@@ -183,24 +188,28 @@ static int serve_main(void *arg)
 {
     struct serve *serve = arg;
     td_listen_opts opts = {.share_port = serve->options->workers > 1};
+    td_scope limit;
     int rc = td_listen(&serve->listener, serve->options->listen, &opts);
 
     if (rc < 0) {
-        td_log(TD_LOG_ERROR, "cannot listen on %s: %s\n        %s", serve->options->listen,
-               rc == -EINVAL ? "not an address" : td_strerror(rc), listen_advice(rc));
+        td_log(TD_LOG_ERROR, "cannot listen on %s: %s\n        %s", serve->options->listen, td_strerror(rc), listen_advice(rc));
         return rc;
     }
     serve->app.options = serve->options;
     serve->app.sessions.next = serve->app.sessions.prev = &serve->app.sessions;
     serve->app.started = td_now();
+    td_scope_open(&limit);
+    serve->limit = &limit;
     rc = with_pool(serve);
+    td_scope_cancel(&limit);
+    td_scope_join(&limit);
     td_listener_close(serve->listener);
     return rc;
 }
 
 int serve_process(const struct serve_options *options, int ready)
 {
-    struct serve serve = {.options = options, .ready = ready};
+    struct serve serve = {.options = options, .ready = ready, .supervisor = ready >= 0 ? getppid() : 0};
     td_opts opts = {.backend = options->backend};
     sigset_t set;
     int rc;

@@ -3,9 +3,8 @@
  * --workers N: server processes on one port, each with its loop and its pool. The supervisor here starts them,
  * replaces one that dies, and passes SIGTERM on. It runs no loop itself: all it waits for are signals.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 
 #define PAUSE_NS 100000000   /* before a process that did not live a second is started again */
 #define SHORT_LIFE_NS 1000000000
+#define LATE_NS 1000000000
 
 struct process {
     pid_t pid;
@@ -34,26 +34,42 @@ struct supervisor {
     int reserved;                  /* keeps a port that the system chose */
 };
 
-/* Port 0 is chosen once, for all: a bound socket that never listens keeps it. Returns 0 or a negative errno. */
+static int bind_once(const struct sockaddr_storage *address, socklen_t size, int option)
+{
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, rc;
+
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, option, &on, sizeof on) == 0 &&
+        bind(fd, (const struct sockaddr *)address, size) == 0)
+        return fd;
+    rc = -errno;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+/*
+ * The port is taken once, for all: the processes share it, but not with another server, and a port that the system chooses
+ * (0) is the same for each. A bound socket that never listens keeps it. Returns 0 or a negative errno.
+ */
 static int reserve_port(struct supervisor *self)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET};
-    char *colon = strrchr(self->options.listen, ':');
-    socklen_t size = sizeof at;
-    int on = 1;
+    struct sockaddr_storage address;
+    socklen_t size = listen_parse(self->options.listen, &address);
+    char host[TD_ADDRESS_MAX], port[8];
+    bool v6 = address.ss_family == AF_INET6;
+    int alone = bind_once(&address, size, SO_REUSEADDR);  /* fails while anybody listens there */
 
     self->reserved = -1;
-    if (!colon || strcmp(colon, ":0") != 0)
-        return 0;
-    *colon = '\0';
-    if (inet_pton(AF_INET, self->options.listen, &at.sin_addr) != 1)
+    if (alone < 0)
+        return alone;
+    close(alone);
+    self->reserved = bind_once(&address, size, SO_REUSEPORT);
+    if (self->reserved < 0)
+        return self->reserved;
+    if (getsockname(self->reserved, (struct sockaddr *)&address, &size) < 0 ||
+        getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return -EINVAL;
-    self->reserved = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (self->reserved < 0 || setsockopt(self->reserved, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0 ||
-        bind(self->reserved, (struct sockaddr *)&at, size) < 0 ||
-        getsockname(self->reserved, (struct sockaddr *)&at, &size) < 0)
-        return -errno;
-    snprintf(colon, sizeof self->options.listen - (size_t)(colon - self->options.listen), ":%u", ntohs(at.sin_port));
+    snprintf(self->options.listen, sizeof self->options.listen, "%s%.46s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
     return 0;
 }
 
@@ -131,22 +147,22 @@ static struct process *find(struct supervisor *self, pid_t pid)
     return NULL;
 }
 
-static void restart(struct supervisor *self, struct process *process, int status)
+/* Replaces a process that has ended. One that cannot be started is tried again at the next turn of `supervise`. */
+static void restart(struct supervisor *self, struct process *process)
 {
     struct timespec pause = {.tv_nsec = PAUSE_NS};
     char line[128];
     int fd;
 
-    td_log(TD_LOG_WARNING, "server process %d %s %d; starting another", (int)process->pid,
-           WIFSIGNALED(status) ? "was ended by signal" : "exited with status",
-           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     if (td_now() - process->started < SHORT_LIFE_NS)
         nanosleep(&pause, NULL);
     fd = start(self, process);
-    if (fd < 0)
-        td_log(TD_LOG_ERROR, "cannot start a server process: %s", td_strerror(fd));
-    else
+    if (fd < 0) {
+        process->pid = 0;
+        td_log(TD_LOG_ERROR, "cannot start a server process: %s; trying again", td_strerror(fd));
+    } else {
         read_line(fd, line, sizeof line);
+    }
 }
 
 static void reap(struct supervisor *self, bool replace)
@@ -159,12 +175,15 @@ static void reap(struct supervisor *self, bool replace)
 
         if (!process)
             continue;
-        if (replace) {
-            restart(self, process, status);
-        } else {
-            process->pid = 0;
-        }
+        process->pid = 0;
+        if (replace)
+            td_log(TD_LOG_WARNING, "server process %d %s %d; starting another", (int)pid,
+                   WIFSIGNALED(status) ? "was ended by signal" : "exited with status",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     }
+    for (unsigned i = 0; replace && i < self->options.workers; i++)
+        if (self->processes[i].pid == 0)
+            restart(self, &self->processes[i]);
 }
 
 static bool any_left(struct supervisor *self)
@@ -184,24 +203,26 @@ static void pass_on(struct supervisor *self, int signal)
 
 static int supervise(struct supervisor *self)
 {
-    bool ending = false;
+    td_time end = TD_FOREVER;  /* of the drain, and a second: then whoever is left is killed */
     int rc = start_all(self);
 
     if (rc < 0) {
         pass_on(self, SIGTERM);
-        ending = true;
+        end = td_after(self->options.drain_ns + LATE_NS);
     }
-    reap(self, !ending);
+    reap(self, rc == 0);
     while (any_left(self)) {
-        int signal = 0;
+        struct timespec second = {.tv_sec = 1};
+        int signal = sigtimedwait(&self->signals, NULL, &second);
 
-        sigwait(&self->signals, &signal);
-        if (signal == SIGCHLD) {
-            reap(self, !ending);
-        } else {
-            ending = true;
+        if (signal == SIGTERM || signal == SIGINT) {
+            if (end == TD_FOREVER)
+                end = td_after(self->options.drain_ns + LATE_NS);
             pass_on(self, SIGTERM);
         }
+        if (td_now() > end)
+            pass_on(self, SIGKILL);
+        reap(self, end == TD_FOREVER);
     }
     return rc < 0 ? 1 : 0;
 }
@@ -211,6 +232,8 @@ int serve_workers(const struct serve_options *options)
     struct supervisor self = {.options = *options};
     int rc = reserve_port(&self), status = 1;
 
+    signal(SIGCHLD, SIG_DFL);  /* ignored, as some parents leave it, no child could be waited for */
+    signal(SIGPIPE, SIG_IGN);
     sigemptyset(&self.signals);
     sigaddset(&self.signals, SIGTERM);
     sigaddset(&self.signals, SIGINT);
@@ -218,7 +241,8 @@ int serve_workers(const struct serve_options *options)
     sigprocmask(SIG_BLOCK, &self.signals, NULL);
     self.processes = calloc(options->workers, sizeof *self.processes);
     if (rc < 0 || !self.processes) {
-        td_log(TD_LOG_ERROR, "cannot listen on %s: %s", options->listen, td_strerror(rc < 0 ? rc : -ENOMEM));
+        td_log(TD_LOG_ERROR, "cannot listen on %s: %s\n        choose another address with --listen", options->listen,
+               td_strerror(rc < 0 ? rc : -ENOMEM));
     } else {
         td_log(TD_LOG_WARNING, "with several server processes, chat rooms are each process's own");
         status = supervise(&self);

@@ -13,6 +13,8 @@
 
 #define HEAD_ROOM 1024            /* bytes of a response's head, further fields aside */
 #define GOODBYE_NS 1000000000     /* for the peer to read our last words */
+#define REFUSED_NS 200000000      /* the same, for a connection beyond the limit */
+#define REFUSING_MAX 64           /* of those at a time; more are closed without a word */
 #define ACCEPT_PAUSE_NS 50000000  /* when the system is short of descriptors or memory */
 #define BODY_FIRST 1024
 
@@ -34,16 +36,16 @@ ssize_t http_fill(td_http *http)
     return n;
 }
 
-int http_send(td_http *http, struct block *block)
+int http_send(td_http *http, struct block *block, size_t bytes)
 {
     td_scope scope;
     int rc = stream_post(http->stream, block, SIZE_MAX), joined;
 
-    if (rc < 0 || http->stream->bytes <= HTTP_QUEUE_BYTES)
+    if (rc < 0 || stream_charge(http->stream) <= bytes)
         return rc;
     td_scope_open(&scope);
     td_scope_deadline(&scope, td_after(http->server->opts.send_timeout));
-    rc = stream_wait_sent(http->stream, HTTP_QUEUE_BYTES);
+    rc = stream_wait_sent(http->stream, bytes);
     joined = td_scope_join(&scope);
     return rc < 0 && joined < 0 ? joined : rc;
 }
@@ -79,7 +81,7 @@ int td_http_respond(td_http *http, int status, const char *fields, const char *t
     if (!bodyless && size)
         memcpy(block->bytes + head, body, size);
     http->answered = true;
-    rc = http_send(http, block);
+    rc = http_send(http, block, HTTP_QUEUE_BYTES);
 
 release:
     block_release(block);
@@ -131,7 +133,7 @@ static int encourage(td_http *http)
     if (!block)
         return -ENOMEM;
     memcpy(block->bytes, text, sizeof text - 1);
-    rc = http_send(http, block);
+    rc = http_send(http, block, HTTP_QUEUE_BYTES);
     block_release(block);
     return rc;
 }
@@ -216,7 +218,7 @@ static int handle(td_http *http)
         return 0;
     }
     if (rc < 0 && rc != -ECANCELED && rc != -EPIPE && rc != -ECONNRESET && rc != -ETIMEDOUT)
-        td_log(TD_LOG_ERROR, "%s %s failed: %s", td_http_method(http), http->path, td_strerror(rc));
+        td_log(TD_LOG_ERROR, "%s %.200s failed: %s", td_http_method(http), http_target(http->decoder), td_strerror(rc));
     if (!http->answered && rc != -ECANCELED)
         refuse(http, 500, "internal error");
     return rc < 0 ? rc : 1;
@@ -263,21 +265,21 @@ static int connection_main(void *arg)
     td_http_server *server = http->server;
 
     if (open_connection(http) == 0) {
-        if (server->opts.connections_max && server->stats.connections > server->opts.connections_max) {
-            server->stats.refused++;
+        if (http->refused)
             refuse(http, 503, "too many connections");
-        } else {
-            while (serve_one(http) > 0)
-                ;
-        }
+        while (!http->refused && serve_one(http) > 0)
+            ;
     }
-    stream_close_gently(http->stream, GOODBYE_NS);
+    stream_close_gently(http->stream, http->refused ? REFUSED_NS : GOODBYE_NS);
     if (http->decoder)
         http_decoder_close(http->decoder);
     free(http->input);
     free(http->body);
     list_remove(&http->link);
-    server->stats.connections--;
+    if (http->refused)
+        server->refusing--;
+    else
+        server->stats.connections--;
     server->stats.connections_before_drain -= http->before_drain;
     if (server->draining && server->stats.connections_before_drain == 0)
         td_event_set(&server->drained);
@@ -287,14 +289,22 @@ static int connection_main(void *arg)
 
 static int start_connection(td_http_server *server, td_scope *scope, td_stream *stream)
 {
-    td_http *http = calloc(1, sizeof *http);
+    bool refused = server->opts.connections_max && server->stats.connections >= server->opts.connections_max;
+    td_http *http;
     int rc;
 
+    server->stats.refused += refused;
+    if (refused && server->refusing >= REFUSING_MAX) {
+        td_stream_close(stream);  /* a flood: even saying no has its limit */
+        return 0;
+    }
+    http = calloc(1, sizeof *http);
     if (!http)
         return -ENOMEM;
     http->server = server;
     http->stream = stream;
-    http->before_drain = !server->draining;
+    http->refused = refused;
+    http->before_drain = !server->draining && !refused;
     list_init(&http->link);
     rc = td_spawn(scope, connection_main, http);
     if (rc < 0) {
@@ -302,9 +312,12 @@ static int start_connection(td_http_server *server, td_scope *scope, td_stream *
         return rc;
     }
     list_push_back(&server->connections, &http->link);
-    server->stats.connections++;
+    if (refused)
+        server->refusing++;
+    else
+        server->stats.connections++;
     server->stats.connections_before_drain += http->before_drain;
-    server->stats.accepted++;
+    server->stats.accepted += !refused;
     return 0;
 }
 
@@ -321,11 +334,10 @@ static int accept_all(td_http_server *server, td_scope *scope)
             if (rc < 0)
                 td_stream_close(stream);
         }
-        if (rc != -EMFILE && rc != -ENFILE && rc != -ENOMEM && rc != -ENOBUFS) {
-            if (rc < 0)
-                return rc;
+        if (rc == 0)
             continue;
-        }
+        if (rc == -ECANCELED || rc == -EBADF || rc == -EINVAL || rc == -ENOTSOCK)
+            return rc;
         if (td_now() - logged > td_sec(10))
             td_log(TD_LOG_WARNING, "cannot accept connections: %s; trying again (raise ulimit -n, or set --max-connections)",
                    td_strerror(rc));

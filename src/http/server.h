@@ -22,6 +22,7 @@ struct td_http_server {
     void *arg;
     struct td_list connections;
     td_http_stats stats;
+    size_t refusing;            /* connections beyond the limit that are being told so */
     td_event drained;
     bool draining;
 };
@@ -38,7 +39,7 @@ struct td_http {
     const char *query;
     char path[HTTP_PATH_MAX];
     td_scope *idle;             /* while it waits for a request */
-    bool answered, keep_alive, before_drain;
+    bool answered, keep_alive, before_drain, refused;
     /* After an upgrade: ends the conversation in the protocol's own way, when the handler has returned. */
     void (*finish)(td_http *http, int rc);
     void *upgraded;
@@ -47,7 +48,7 @@ struct td_http {
 /* Reads more input behind what is there. Returns the count, 0 at the end, or a negative errno. */
 ssize_t http_fill(td_http *http);
 
-/* Queues a block and waits while more than HTTP_QUEUE_BYTES are queued, for the server's send_timeout at the most. */
-int http_send(td_http *http, struct block *block);
+/* Queues a block and waits while the queue is charged with more than `bytes`, for the server's send_timeout at the most. */
+int http_send(td_http *http, struct block *block, size_t bytes);
 
 #endif

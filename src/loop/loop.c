@@ -11,6 +11,7 @@
 
 #define STALL_AFTER_DEFAULT_NS 25000000
 #define LAG_BUCKET_NS 64000
+#define TURN_ENDS 128
 
 struct loop *loop_current(void)
 {
@@ -149,11 +150,12 @@ void loop_at_turn_end(struct loop *loop, struct turn_end *end)
         list_push_back(&loop->turn_ends, &end->link);
 }
 
+/* A bounded number: a broadcast to thousands is many writes, and timers and I/O are to have their turn in between. */
 static void run_turn_ends(struct loop *loop)
 {
     struct td_list *link;
 
-    while ((link = list_pop_front(&loop->turn_ends))) {
+    for (int n = 0; n < TURN_ENDS && (link = list_pop_front(&loop->turn_ends)); n++) {
         struct turn_end *end = container_of(link, struct turn_end, link);
 
         end->run(end);
@@ -175,7 +177,7 @@ static td_time wait_time(struct loop *loop, td_time now)
 {
     td_time next;
 
-    if (!list_empty(&loop->sched.ready) || loop->sched.tasks == 0)
+    if (!list_empty(&loop->sched.ready) || !list_empty(&loop->turn_ends) || loop->sched.tasks == 0)
         return 0;
     next = timers_next(&loop->sched.timers);
     if (next == TD_FOREVER && loop->io_pending == 0 && loop->outside_pending == 0) {
@@ -208,10 +210,9 @@ int loop_run(struct loop *loop)
     while (loop->sched.tasks > 0) {
         atomic_store_explicit(&loop->busy_since, turn_began, memory_order_relaxed);
         sched_run(&loop->sched);
+        timers_fire(&loop->sched.timers, td_now());
         run_turn_ends(loop);
         now = td_now();
-        timers_fire(&loop->sched.timers, now);
-        run_turn_ends(loop);
         measure_turn(loop, now - turn_began);
         atomic_store_explicit(&loop->busy_since, 0, memory_order_relaxed);
         rc = loop->table->poll(loop->backend, wait_time(loop, now));
@@ -219,7 +220,6 @@ int loop_run(struct loop *loop)
             fail("the %s backend failed: %s", loop->table->name, strerrordesc_np(-rc));
         turn_began = td_now();
     }
-    run_turn_ends(loop);
     return loop->deadlocked ? -EDEADLK : 0;
 }
 

@@ -14,8 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fail.h"
+
 #define QUEUE_FIRST 4
 #define SINK_BYTES 4096
+#define FLUSH_CALLS 16  /* in one go, before others get their turn */
 
 struct block *block_new(size_t size)
 {
@@ -74,7 +77,7 @@ static void wake_waiters(td_stream *stream)
         struct sent_wait *waiter = container_of(at, struct sent_wait, link);
 
         next = at->next;
-        if (stream->error || stream->bytes <= waiter->bytes) {
+        if (stream->error || stream_charge(stream) <= waiter->bytes) {
             list_remove(at);
             task_unpark(waiter->task, stream->error);
         }
@@ -131,20 +134,30 @@ static void sent_some(struct io_op *op, int result)
     flush(&stream->flush);
 }
 
+/* Describes the head of the queue to sendmsg. */
+static void gather(td_stream *stream)
+{
+    unsigned n = stream->count < STREAM_IOV ? stream->count : STREAM_IOV;
+
+    for (unsigned i = 0; i < n; i++) {
+        struct block *block = stream->queue[(stream->head + i) % stream->room];
+        size_t skip = i == 0 ? stream->head_sent : 0;
+
+        stream->iov[i] = (struct iovec){block->bytes + skip, block->size - skip};
+    }
+    stream->message = (struct msghdr){.msg_iov = stream->iov, .msg_iovlen = n};
+}
+
 static void flush(struct turn_end *end)
 {
     td_stream *stream = container_of(end, td_stream, flush);
 
-    while (stream->count > 0 && !stream->sending && !stream->error) {
-        unsigned n = stream->count < STREAM_IOV ? stream->count : STREAM_IOV;
-
-        for (unsigned i = 0; i < n; i++) {
-            struct block *block = stream->queue[(stream->head + i) % stream->room];
-            size_t skip = i == 0 ? stream->head_sent : 0;
-
-            stream->iov[i] = (struct iovec){block->bytes + skip, block->size - skip};
+    for (int calls = 0; stream->count > 0 && !stream->sending && !stream->writing && !stream->error; calls++) {
+        if (calls == FLUSH_CALLS) {
+            loop_at_turn_end(stream->loop, end);
+            return;
         }
-        stream->message = (struct msghdr){.msg_iov = stream->iov, .msg_iovlen = n};
+        gather(stream);
         stream->send_op = (struct io_op){.kind = IO_SEND, .file = &stream->file, .done = sent_some,
                                          .message = &stream->message};
         stream->sending = true;
@@ -154,6 +167,20 @@ static void flush(struct turn_end *end)
         advance(stream, stream->send_op.result);
         wake_waiters(stream);
     }
+}
+
+/* Before a block is refused: what the socket takes at once does not count. Returns 0, or what sending failed with. */
+static int flush_now(td_stream *stream)
+{
+    ssize_t n = 1;
+
+    while (n > 0 && stream->count > 0 && !stream->sending && !stream->writing && !stream->error) {
+        gather(stream);
+        n = sendmsg(stream->file.fd, &stream->message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        advance(stream, n < 0 ? -errno : (int)n);
+    }
+    wake_waiters(stream);
+    return stream->error;
 }
 
 static int grow(td_stream *stream)
@@ -176,8 +203,12 @@ int stream_post(td_stream *stream, struct block *block, size_t bytes_max)
 {
     if (stream->error)
         return stream->error;
-    if (stream->bytes > 0 && stream->bytes + block->size > bytes_max)
-        return -EBUSY;
+    if (stream->count > 0 && stream_charge(stream) + block->size > bytes_max) {
+        if (flush_now(stream) < 0)
+            return stream->error;
+        if (stream->count > 0 && stream_charge(stream) + block->size > bytes_max)
+            return -EBUSY;
+    }
     if (block->size == 0)
         return 0;
     if (stream->count == stream->room && grow(stream) < 0)
@@ -190,17 +221,22 @@ int stream_post(td_stream *stream, struct block *block, size_t bytes_max)
     return 0;
 }
 
-void stream_drop_backlog(td_stream *stream)
+void stream_drop_backlog(td_stream *stream, bool keep_last)
 {
     /* A send under way reads the blocks it was given, so as many as that stay; else the one that left in part. */
     unsigned keep = stream->sending ? (unsigned)stream->message.msg_iovlen : stream->head_sent > 0;
+    struct block *last = NULL;
 
+    if (keep_last && stream->count > keep)
+        last = stream->queue[(stream->head + --stream->count) % stream->room];
     while (stream->count > keep) {
-        struct block *last = stream->queue[(stream->head + --stream->count) % stream->room];
+        struct block *block = stream->queue[(stream->head + --stream->count) % stream->room];
 
-        stream->bytes -= last->size;
-        block_release(last);
+        stream->bytes -= block->size;
+        block_release(block);
     }
+    if (last)
+        stream->queue[(stream->head + stream->count++) % stream->room] = last;
     wake_waiters(stream);
 }
 
@@ -220,7 +256,7 @@ int stream_wait_sent(td_stream *stream, size_t bytes)
 
     if (rc < 0)
         return rc;
-    if (stream->error || stream->bytes <= bytes)
+    if (stream->error || stream_charge(stream) <= bytes)
         return stream->error;
     list_init(&waiter.link);
     list_push_back(&stream->waiters, &waiter.link);
@@ -246,6 +282,9 @@ ssize_t td_stream_write(td_stream *stream, const void *data, size_t size)
     size_t sent = 0;
     int rc = stream_wait_sent(stream, 0);
 
+    if (stream->writing)
+        fail("td_stream_write: another task is writing to this stream; let one task write, or a channel order them");
+    stream->writing = true;
     while (rc >= 0 && sent < size) {
         struct iovec iov = {(char *)(uintptr_t)data + sent, size - sent};
         struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -256,6 +295,9 @@ ssize_t td_stream_write(td_stream *stream, const void *data, size_t size)
             rc = 0;
         sent += rc > 0 ? (size_t)rc : 0;
     }
+    stream->writing = false;
+    if (stream->count > 0)
+        loop_at_turn_end(stream->loop, &stream->flush);
     return sent > 0 || rc >= 0 ? (ssize_t)sent : rc;
 }
 

@@ -24,7 +24,8 @@ struct block {
 struct block *block_new(size_t size);  /* one reference; NULL when memory is short */
 void block_release(struct block *block);
 
-#define STREAM_IOV 8
+#define STREAM_IOV 16
+#define STREAM_BLOCK_BYTES 96  /* what a queued block costs besides its bytes: tiny ones are not free */
 
 struct td_stream {
     struct loop *loop;
@@ -35,6 +36,7 @@ struct td_stream {
     size_t bytes;                /* queued, not yet out */
     int error;                   /* of sending; sticky */
     bool sending;
+    bool writing;                /* a task is in td_stream_write: the queue waits */
     struct turn_end flush;
     struct td_list waiters;      /* tasks that wait for the queue to shrink */
     struct io_op send_op;
@@ -49,10 +51,16 @@ struct td_stream {
  */
 int stream_post(td_stream *stream, struct block *block, size_t bytes_max);
 
-/* Forgets queued blocks, except one that has left in part. */
-void stream_drop_backlog(td_stream *stream);
+/* Bytes that the queue is charged with against a bound; 0 exactly when nothing is queued. */
+static inline size_t stream_charge(const td_stream *stream)
+{
+    return stream->bytes + (size_t)stream->count * STREAM_BLOCK_BYTES;
+}
 
-/* Waits until at most `bytes` are queued. Checkpoint. Returns 0, -ECANCELED, or what sending failed with. */
+/* Forgets queued blocks, except those that have left in part or are leaving, and the last one when keep_last is set. */
+void stream_drop_backlog(td_stream *stream, bool keep_last);
+
+/* Waits until the queue is charged with at most `bytes`. Checkpoint. Returns 0, -ECANCELED, or what sending failed with. */
 int stream_wait_sent(td_stream *stream, size_t bytes);
 
 /* Breaks the connection under whoever reads or writes: they see its end, or an error. */

@@ -26,7 +26,7 @@ struct td_ws {
     char *message;
     size_t message_room;
     struct td_timer close_timer;
-    bool close_sent, close_received;
+    bool close_sent, close_received, close_hastened;
 };
 
 struct td_ws_frame {
@@ -64,7 +64,7 @@ int td_ws_post(td_ws *ws, td_ws_frame *frame)
 
 static int send_block(td_ws *ws, struct block *block)
 {
-    int rc = !block ? -ENOMEM : ws->close_sent ? -EPIPE : http_send(ws->http, block);
+    int rc = !block ? -ENOMEM : ws->close_sent ? -EPIPE : http_send(ws->http, block, HTTP_QUEUE_BYTES);
 
     block_release(block);
     return rc;
@@ -77,9 +77,30 @@ int td_ws_send(td_ws *ws, td_ws_kind kind, const void *data, size_t size)
     return rc < 0 ? rc : send_block(ws, frame_block(kind == TD_WS_TEXT ? WS_TEXT : WS_BINARY, data, size));
 }
 
+static void arm_close_timer(td_ws *ws, td_time wait_ns)
+{
+    struct timers *timers = &ws->http->server->loop->sched.timers;
+
+    timers_disarm(timers, &ws->close_timer);
+    timers_arm(timers, &ws->close_timer, td_after(wait_ns));
+}
+
+/* Puts the close frame, which is the last block, ahead of what a slow peer has not read; once. */
+static void hasten_close(td_ws *ws)
+{
+    ws->close_hastened = true;
+    stream_drop_backlog(ws->http->stream, true);
+    arm_close_timer(ws, GOODBYE_NS);
+}
+
 static void close_overdue(struct td_timer *timer)
 {
-    stream_break(container_of(timer, struct td_ws, close_timer)->http->stream);
+    td_ws *ws = container_of(timer, struct td_ws, close_timer);
+
+    if (!ws->close_hastened && ws->http->stream->count > 1)
+        hasten_close(ws);
+    else
+        stream_break(ws->http->stream);
 }
 
 void td_ws_close(td_ws *ws, uint16_t code, const char *reason, bool at_once)
@@ -87,14 +108,18 @@ void td_ws_close(td_ws *ws, uint16_t code, const char *reason, bool at_once)
     td_stream *stream = ws->http->stream;
     struct block *block;
 
-    if (ws->close_sent)
+    if (ws->close_sent) {
+        if (at_once && !ws->close_hastened && stream->count > 1)
+            hasten_close(ws);
         return;
+    }
     if (!ws_close_code_valid(code))
         code = WS_CLOSE_INTERNAL;  /* a handler's mistake must not become the peer's protocol error */
     ws->close_sent = true;
-    timers_arm(&ws->http->server->loop->sched.timers, &ws->close_timer, td_after(CLOSE_WAIT_NS));
+    ws->close_hastened = at_once;
+    arm_close_timer(ws, CLOSE_WAIT_NS);
     if (at_once)
-        stream_drop_backlog(stream);
+        stream_drop_backlog(stream, false);
     block = block_new(2 + WS_CONTROL_MAX);
     if (!block) {
         stream_break(stream);  /* without memory for a good-bye the peer sees an abrupt end */
@@ -228,10 +253,10 @@ static int refuse(td_http *http, int status, const char *fields, const char *why
 /* RFC 6455, 4.2.1. Returns 0, or -EPROTO after the request was answered. */
 static int check_handshake(td_http *http, char accept[WS_ACCEPT_SIZE])
 {
-    const char *upgrade = td_http_field(http, "Upgrade"), *connection = td_http_field(http, "Connection");
+    const char *upgrade = td_http_field(http, "Upgrade");
     const char *version = td_http_field(http, "Sec-WebSocket-Version"), *key = td_http_field(http, "Sec-WebSocket-Key");
 
-    if (!upgrade || !http_list_has(upgrade, "websocket") || !connection || !http_list_has(connection, "upgrade"))
+    if (!http_wants_upgrade(http->decoder) || !http_list_has(upgrade, "websocket"))
         return refuse(http, 426, "Upgrade: websocket\r\nConnection: Upgrade\r\n", "this endpoint speaks WebSocket");
     if (strcmp(td_http_method(http), "GET") != 0)
         return refuse(http, 405, "Allow: GET\r\n", "a WebSocket handshake is a GET request");
@@ -255,7 +280,7 @@ static int agree(td_http *http, const char accept[WS_ACCEPT_SIZE])
     block->size = (size_t)snprintf((char *)block->bytes, block->size, format, accept);
     http->answered = true;
     http->keep_alive = false;
-    rc = http_send(http, block);
+    rc = http_send(http, block, 0);  /* until it is out: whatever a slow peer loses later, it is not this */
     block_release(block);
     return rc;
 }
