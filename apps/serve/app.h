@@ -30,6 +30,7 @@ struct app {
 /* The handler of every request. */
 int route(td_http *http, void *app);
 
+int page_answer(td_http *http, struct app *app);
 int metrics_answer(td_http *http, struct app *app);
 int compute_answer(td_http *http, struct app *app);
 int chat_serve(td_http *http, struct app *app, const char *room_name);

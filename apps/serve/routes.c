@@ -9,10 +9,6 @@
 
 #define ECHO_MESSAGE_MAX (16 * 1024 * 1024)
 
-/* page.S: the dashboard, as a file in the program. */
-extern const char page_html[];
-extern const unsigned long page_html_size;
-
 int answer_error(td_http *http, int status, const char *fields, const char *error)
 {
     json_t *object = json_pack("{s:s}", "error", error);
@@ -56,15 +52,6 @@ static int ready_answer(td_http *http, struct app *app)
     return td_http_respond(http, 200, NULL, "text/plain", "ok", 2);
 }
 
-static int page_answer(td_http *http, struct app *app)
-{
-    return td_http_respond(http, 200,
-                           "Cache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\n"
-                           "Content-Security-Policy: default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-                           "connect-src 'self' ws: wss:; frame-ancestors 'none'\r\n",
-                           "text/html; charset=utf-8", page_html, page_html_size);
-}
-
 static int chat_answer(td_http *http, struct app *app)
 {
     return chat_serve(http, app, td_http_path(http) + strlen("/chat/"));
@@ -78,6 +65,7 @@ static const struct {
     int (*answer)(td_http *http, struct app *app);
 } routes[] = {
     {"/", false, false, "GET", page_answer},
+    {"/web/", true, false, "GET", page_answer},
     {"/healthz", false, true, "GET", health_answer},
     {"/readyz", false, true, "GET", ready_answer},
     {"/metrics", false, true, "GET", metrics_answer},

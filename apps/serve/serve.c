@@ -21,6 +21,7 @@
 #include "session.h"
 
 #define GOODBYE_NS 2600000000   /* two seconds that peers have to answer a close, and a little */
+#define LEAST_NS 200000000      /* even with --drain 0, for close frames to leave */
 #define ANSWER_NS 300000000     /* for handlers to answer after their job was killed */
 
 struct serve {
@@ -89,7 +90,7 @@ static void wait_drained(struct serve *serve, td_time until)
 static int exit_in_time(void *arg)
 {
     struct serve *serve = arg;
-    int rc = td_sleep(serve->options->drain_ns);
+    int rc = td_sleep(serve->options->drain_ns > LEAST_NS ? serve->options->drain_ns : LEAST_NS);
 
     if (rc < 0)
         return rc;
