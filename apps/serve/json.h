@@ -10,8 +10,8 @@
 #define JSON_DEPTH_MAX 32
 
 /*
- * Parses a client's JSON. Nesting is bounded before the parser sees it: jansson recurses for each level, and a task's stack is
- * small. Returns the value, or NULL and a sentence in error->text, with its place.
+ * Parses a client's JSON. Nesting is bounded before the parser sees it: jansson recurses for each level, and a
+ * task's stack is small. Returns the value, or NULL and a sentence in error->text, with its place.
  */
 json_t *json_read(const char *text, size_t size, json_error_t *error);
 

@@ -158,7 +158,10 @@ static int name_member(struct room *room, const char *wanted, struct member *mem
             return -ENOMEM;
         if (*entry == member)
             return 0;
-        /* Small numbers while they last, then ones that nobody was given yet: a thousand guests do not search a thousand names. */
+        /*
+         * Small numbers while they last, then ones that nobody was given yet: a thousand guests do not search a
+         * thousand names.
+         */
         n = n < SMALL_SUFFIXES ? n + 1 : (room->last_suffix = room->last_suffix < SMALL_SUFFIXES ? SMALL_SUFFIXES + 1
                                                                                                  : room->last_suffix + 1);
         snprintf(member->name, sizeof member->name, "%s-%u", wanted, n);

@@ -58,8 +58,8 @@ static int wait_for_signal(struct serve *serve)
 }
 
 /*
- * A second signal means: now. Under a supervisor its second one: the first time a terminal's Ctrl-C, which reaches the whole group,
- * and the supervisor's order come together.
+ * A second signal means: now. Under a supervisor its second one: the first time a terminal's Ctrl-C, which reaches
+ * the whole group, and the supervisor's order come together.
  */
 static int hurry(void *arg)
 {

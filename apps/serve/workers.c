@@ -48,8 +48,8 @@ static int bind_once(const struct sockaddr_storage *address, socklen_t size, int
 }
 
 /*
- * The port is taken once, for all: the processes share it, but not with another server, and a port that the system chooses
- * (0) is the same for each. A bound socket that never listens keeps it. Returns 0 or a negative errno.
+ * The port is taken once, for all: the processes share it, but not with another server, and a port that the system
+ * chooses (0) is the same for each. A bound socket that never listens keeps it. Returns 0 or a negative errno.
  */
 static int reserve_port(struct supervisor *self)
 {
@@ -67,7 +67,8 @@ static int reserve_port(struct supervisor *self)
     if (self->reserved < 0)
         return self->reserved;
     if (getsockname(self->reserved, (struct sockaddr *)&address, &size) < 0 ||
-        getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return -EINVAL;
     snprintf(self->options.listen, sizeof self->options.listen, "%s%.46s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
     return 0;

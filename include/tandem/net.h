@@ -4,7 +4,8 @@
  *
  * Addresses are text: "127.0.0.1:8080", "[::1]:8080"; port 0 lets the system choose. Names are not looked up yet.
  *
- * Everything here is for tasks of the loop that made the object. At most one task reads a stream at a time, and one writes.
+ * Everything here is for tasks of the loop that made the object. At most one task reads a stream at a time, and one
+ * writes.
  */
 #ifndef TANDEM_NET_H
 #define TANDEM_NET_H

@@ -21,6 +21,7 @@ struct td_timer {
     td_time at;
     struct td_timer *child, *next, *prev;  /* pairing heap; prev is the parent for a first child */
     void (*fire)(struct td_timer *timer);
+    unsigned round;  /* of firing in which it was armed */
     unsigned char armed;
 };
 

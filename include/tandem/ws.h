@@ -94,8 +94,9 @@ int td_ws_post(td_ws *ws, td_ws_frame *frame);
 
 /*
  * Begins to close: queues a close frame; what the peer still sends is dropped, and the handler's receive returns 0
- * when the peer has answered, or after two seconds. `at_once` puts the frame ahead of everything that waits, which
- * is forgotten. Harmless when closing already. Not a checkpoint.
+ * when the peer has answered, or two seconds after the frame has left (twelve at the most, when the peer does not
+ * read). `at_once` puts the frame ahead of everything that waits, which is forgotten. Harmless when closing
+ * already. Not a checkpoint.
  */
 void td_ws_close(td_ws *ws, uint16_t code, const char *reason, bool at_once);
 

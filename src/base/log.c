@@ -53,12 +53,19 @@ static size_t format_json(char *line, size_t room, td_log_level level, const cha
     return n + 3;
 }
 
+/*
+ * What a client sent may stand in a line, and must not look like another one: control characters become question
+ * marks, but for a line break with the indent of a second sentence.
+ */
 static size_t format_text(char *line, size_t room, const char *text)
 {
     size_t n = (size_t)snprintf(line, room - 1, "tandem: %s", text);
 
     if (n > room - 2)
         n = room - 2;
+    for (size_t i = 0; i < n; i++)
+        if (((unsigned char)line[i] < 0x20 || line[i] == 0x7f) && strncmp(line + i, "\n        ", 9) != 0)
+            line[i] = '?';
     line[n] = '\n';
     return n + 1;
 }

@@ -48,7 +48,10 @@ struct td_http {
 /* Reads more input behind what is there. Returns the count, 0 at the end, or a negative errno. */
 ssize_t http_fill(td_http *http);
 
-/* Queues a block and waits while the queue is charged with more than `bytes`, for the server's send_timeout at the most. */
+/*
+ * Queues a block and waits while the queue is charged with more than `bytes`, for the server's send_timeout at the
+ * most.
+ */
 int http_send(td_http *http, struct block *block, size_t bytes);
 
 #endif

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "loop/loop.h"
@@ -22,8 +23,14 @@ static int wait_for(struct td_task *self, int fd)
 int td_wait_readable(int fd)
 {
     struct td_task *self = task_self(__func__);
-    int rc = wait_for(self, fd), copy;
+    struct stat status;
+    int rc, copy;
 
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
+        return -EPERM;
+    rc = wait_for(self, fd);
     if (rc != -EEXIST)
         return rc;
     /* Another task waits for the same descriptor, and epoll takes each only once. */

@@ -45,7 +45,7 @@ static char thread_state(const struct watchdog *dog)
 
 static const char *what_it_does(const struct watchdog *dog, td_time wall_ns, td_time cpu_ns)
 {
-    if (cpu_ns * 2 > wall_ns)
+    if (cpu_ns * 4 > wall_ns)  /* on a busy machine it gets a part of its time only */
         return "computing; hand such work to a pool with td_offload";
     if (thread_state(dog) == 'R')
         return "not scheduled by the kernel: the machine is busy with something else";

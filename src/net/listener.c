@@ -96,6 +96,7 @@ int td_accept(td_listener *listener, td_stream **stream)
 
 int td_connect(td_stream **stream, const char *text)
 {
+    td_stream *made;
     struct td_task *self = task_self(__func__);
     struct sockaddr_storage address;
     struct io_op op = {.kind = IO_CONNECT};
@@ -107,14 +108,16 @@ int td_connect(td_stream **stream, const char *text)
     fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | loop_of(self)->table->file_flags, 0);
     if (fd < 0)
         return -errno;
-    rc = stream_adopt(loop_of(self), fd, stream);
+    rc = stream_adopt(loop_of(self), fd, &made);
     if (rc < 0)
         return rc;
-    op.file = &(*stream)->file;
+    op.file = &made->file;
     op.address.at = (struct sockaddr *)&address;
     op.address.size = size;
     rc = loop_io(self, &op, "a connection to be made");
     if (rc < 0)
-        td_stream_close(*stream);
+        td_stream_close(made);
+    else
+        *stream = made;
     return rc;
 }

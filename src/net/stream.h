@@ -60,7 +60,10 @@ static inline size_t stream_charge(const td_stream *stream)
 /* Forgets queued blocks, except those that have left in part or are leaving, and the last one when keep_last is set. */
 void stream_drop_backlog(td_stream *stream, bool keep_last);
 
-/* Waits until the queue is charged with at most `bytes`. Checkpoint. Returns 0, -ECANCELED, or what sending failed with. */
+/*
+ * Waits until the queue is charged with at most `bytes`. Checkpoint. Returns 0, -ECANCELED, or what sending failed
+ * with.
+ */
 int stream_wait_sent(td_stream *stream, size_t bytes);
 
 /* Breaks the connection under whoever reads or writes: they see its end, or an error. */

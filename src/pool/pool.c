@@ -19,7 +19,10 @@
 
 #define QUEUE_DEFAULT 64
 #define WORKERS_MAX 4096
-#define RETRY_NS 100000000        /* until a worker that could not be started is tried again */
+#define QUICK_RETRIES 10          /* of starting a worker, a few milliseconds apart: the zygote may have been killed */
+#define QUICK_RETRY_NS 5000000
+#define RETRY_NS 100000000
+#define FAILURES_MAX 40           /* then whoever waits is told */
 #define BACKOFF_FIRST_NS 10000000
 #define BACKOFF_MAX_NS 1000000000
 #define FREE_DEATHS 3             /* deaths in a row that are replaced at once */
@@ -40,6 +43,11 @@ static void wake_closer(td_pool *pool)
     pool->closer = NULL;
     if (closer)
         task_unpark(closer->task, 0);
+}
+
+static bool pool_has_work(const td_pool *pool)
+{
+    return pool->queued + pool->running > 0 || !list_empty(&pool->waiting);
 }
 
 static const char *pool_name(const td_pool *pool)
@@ -86,7 +94,7 @@ void pool_dispatch(td_pool *pool)
         worker->phase = WORKER_STARTING;  /* neither idle nor busy until its death is noticed */
         pool->kind->kill(worker);
     }
-    if (pool->queued == 0 && pool->running == 0)
+    if (!pool_has_work(pool))
         wake_closer(pool);
 }
 
@@ -103,7 +111,7 @@ static void outcome(td_pool *pool, struct worker *worker, int rc)
     }
     pool->running--;
     worker->job = NULL;
-    job_finish(job, job->overdue ? -ETIMEDOUT : rc);
+    job_finish(job, job->end_rc ? job->end_rc : rc);
 }
 
 static void make_idle(struct worker *worker)
@@ -173,7 +181,8 @@ void pool_end_running(struct job *job, int rc)
         return;
     }
     if (!pool->kind->kill) {
-        job->overdue = job->overdue || rc == -ETIMEDOUT;
+        if (job->end_rc == 0)
+            job->end_rc = rc;
         return;
     }
     if (worker->kill_rc == 0) {
@@ -184,7 +193,8 @@ void pool_end_running(struct job *job, int rc)
 
 void pool_worker_up(struct worker *worker)
 {
-    if (worker->pool->closing && worker->pool->queued == 0) {
+    worker->pool->failures_in_row = 0;
+    if (worker->pool->closing && !pool_has_work(worker->pool)) {
         worker->phase = WORKER_IDLE;
         worker->pool->kind->stop(worker);
         return;
@@ -227,18 +237,16 @@ static void start_worker(struct worker *worker)
 void pool_worker_failed(struct worker *worker, int rc)
 {
     td_pool *pool = worker->pool;
-    bool any = false;
 
-    td_log(TD_LOG_ERROR, "%s: a worker could not be started: %s; trying again", pool_name(pool), td_strerror(rc));
-    if (pool->closing && pool->queued == 0) {
+    if (pool->closing && !pool_has_work(pool)) {
         pool_worker_gone(worker);
         return;
     }
-    start_later(worker, RETRY_NS);
-    for (unsigned i = 0; i < pool->worker_count; i++)
-        any = any || pool->workers[i].phase != WORKER_PAUSED;
-    if (!any)  /* nobody will run what waits: say so now rather than never */
-        queue_fail_all(pool, rc);
+    if (pool->failures_in_row++ == QUICK_RETRIES)
+        td_log(TD_LOG_ERROR, "%s: no worker can be started: %s; trying on", pool_name(pool), td_strerror(rc));
+    start_later(worker, pool->failures_in_row <= QUICK_RETRIES ? QUICK_RETRY_NS : RETRY_NS);
+    if (pool->failures_in_row > FAILURES_MAX && pool->running == 0 && list_empty(&pool->idle))
+        queue_fail_all(pool, rc);  /* nobody will run what waits: say so rather than never */
 }
 
 /* The death of a worker costs the job it had begun, and no other. */
@@ -280,7 +288,7 @@ void pool_worker_died(struct worker *worker, int signal, const char *how)
     worker->generation++;
     atomic_store(&worker->page->word, word_make(worker->generation, worker->index, JOB_FREE));
     atomic_store(&worker->page->sleeping, 0);
-    if (pool->closing && pool->queued == 0) {
+    if (pool->closing && !pool_has_work(pool)) {
         pool_worker_gone(worker);
         wake_closer(pool);
         return;
@@ -307,7 +315,8 @@ static unsigned usable_cores(void)
 static int check_opts(const td_pool_opts *opts)
 {
     if (opts->workers > WORKERS_MAX || (opts->kind != TD_THREADS && opts->kind != TD_PROCESSES) || opts->deadline < 0 ||
-        opts->when_full > TD_DROP_OLDEST || (opts->queue > (size_t)1 << 30 && opts->queue != TD_QUEUE_NONE))
+        opts->when_full > TD_DROP_OLDEST || opts->on_cancel > TD_CANCEL_FINISH ||
+        (opts->queue > (size_t)1 << 30 && opts->queue != TD_QUEUE_NONE))
         return -EINVAL;
     return 0;
 }
@@ -427,11 +436,11 @@ int td_pool_close(td_pool *pool)
     if (pool->closing)
         fail("td_pool_close: the pool is being closed already");
     pool->closing = true;
-    while (rc == 0 && pool->queued + pool->running > 0)
+    while (rc == 0 && pool_has_work(pool))
         rc = close_wait(pool, self, true);
-    if (pool->queued + pool->running > 0)
+    if (pool_has_work(pool))
         td_pool_cancel(pool);
-    while (pool->queued + pool->running > 0)
+    while (pool_has_work(pool))
         close_wait(pool, self, false);
     for (unsigned i = 0; i < pool->worker_count; i++) {
         struct worker *worker = &pool->workers[i];

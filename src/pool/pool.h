@@ -29,7 +29,7 @@ struct job {
     size_t count, item_size;
     enum job_place place;
     bool unwanted;              /* its caller was cancelled, and waits for it to finish */
-    bool overdue;               /* its deadline passed while a thread ran it */
+    int end_rc;                 /* its outcome, whatever a thread's function returns: its deadline passed, say; 0: none yet */
     unsigned attempts;          /* workers that died before they began it */
     td_time submitted, dispatched;
     td_job_report report;
@@ -85,6 +85,7 @@ struct td_pool {
     struct td_list queue, waiting;
     size_t queued, running, queue_max;
     unsigned deaths_in_row;     /* since a job last finished */
+    unsigned failures_in_row;   /* to start a worker */
     struct io_file event_file;
     struct io_op event_op;
     uint64_t event_count;

@@ -120,7 +120,7 @@ static void caller_cancelled(struct wait *wait)
 {
     struct job *job = container_of(wait, struct job, wait);
 
-    if (job->place == PLACE_RUNNING && job->pool->opts.on_cancel == TD_CANCEL_FINISH) {
+    if (job->place == PLACE_RUNNING && (job->pool->opts.on_cancel == TD_CANCEL_FINISH || !job->pool->kind->kill)) {
         job->unwanted = true;
         return;
     }

@@ -121,8 +121,8 @@ static bool take_answer(struct zygote *zygote)
     zygote->unanswered--;
     if (answer.rc == 0 && pidfd < 0) {
         /*
-         * The kernel drops a descriptor for which we have no room. The worker lives, and would serve its page: end it before
-         * anybody else gets that page. It is our child and not waited for, so its pid is still its own.
+         * The kernel drops a descriptor for which we have no room. The worker lives, and would serve its page: end
+         * it before anybody else gets that page. It is our child and not waited for, so its pid is still its own.
          */
         kill(answer.pid, SIGKILL);
         while (waitpid(answer.pid, NULL, 0) < 0 && errno == EINTR)

@@ -47,6 +47,8 @@ static void faulted(int signal, siginfo_t *info, void *context)
         report(sched, top);
     /* Return to the faulting instruction: it faults again, and the program dies as it would have. */
     sigaction(signal, &standard, NULL);
+    if (info->si_code <= 0)
+        raise(signal);  /* somebody sent it: no instruction would repeat it */
 }
 
 void overflow_guard_open(struct overflow_guard *guard)

@@ -177,6 +177,26 @@ static void give_chunks(struct arena *arena, size_t first, size_t count)
         arena->free_hint = first;
 }
 
+static void close_chunk(struct arena *arena, struct arena_chunk *chunk)
+{
+    list_remove(&chunk->link);
+    free(chunk->bitmap);
+    chunk->bitmap = NULL;
+    chunk->class = 0;
+    give_chunks(arena, (size_t)(chunk - arena->chunks), 1);
+}
+
+/* Gives back the empty chunk that each size class may keep. */
+static void close_empty_chunks(struct arena *arena)
+{
+    for (unsigned class = 0; class < ARENA_CLASSES; class++) {
+        struct td_list *first = arena->partial[class].next;
+
+        if (first != &arena->partial[class] && container_of(first, struct arena_chunk, link)->used == 0)
+            close_chunk(arena, container_of(first, struct arena_chunk, link));
+    }
+}
+
 static void *alloc_large(struct arena *arena, size_t size)
 {
     size_t count = (size - 1) / ARENA_CHUNK + 1, first;
@@ -184,6 +204,10 @@ static void *alloc_large(struct arena *arena, size_t size)
     if (count > arena->chunk_count)
         return NULL;
     first = take_chunks(arena, count);
+    if (first == CHUNK_NONE) {
+        close_empty_chunks(arena);
+        first = take_chunks(arena, count);
+    }
     if (first == CHUNK_NONE)
         return NULL;
     arena->chunks[first].run = (uint32_t)count;
@@ -286,11 +310,7 @@ static void free_small(struct arena *arena, size_t index, size_t offset, const v
     arena->stats.used_bytes -= object;
     /* The last chunk with room is kept, or a lone block freed and allocated in turn would churn chunks. */
     if (chunk->used == 0 && (chunk->link.next != &arena->partial[class] || chunk->link.prev != &arena->partial[class])) {
-        list_remove(&chunk->link);
-        free(chunk->bitmap);
-        chunk->bitmap = NULL;
-        chunk->class = 0;
-        give_chunks(arena, index, 1);
+        close_chunk(arena, chunk);
     }
 }
 

@@ -86,9 +86,9 @@ void scope_interrupt(struct td_task *task)
  * The scope after `at` in a walk over what a cancellation of root reaches, parents first; NULL at the end. No
  * recursion: scopes nest deeply.
  */
-static struct td_scope *walk_next(struct td_scope *root, struct td_scope *at)
+static struct td_scope *walk_next(struct td_scope *root, struct td_scope *at, bool shields_too)
 {
-    if (!list_empty(&at->children) && (at == root || !at->shielded))
+    if (!list_empty(&at->children) && (at == root || shields_too || !at->shielded))
         return container_of(at->children.next, struct td_scope, sibling);
     for (; at != root; at = at->parent)
         if (at->sibling.next != &at->parent->children)
@@ -114,7 +114,7 @@ static void cancel_tree(struct td_scope *root, enum cause cause)
 {
     if (root->cancelled)
         return;  /* and so is all inside it, by invariant 2 */
-    for (struct td_scope *at = root; at; at = walk_next(root, at)) {
+    for (struct td_scope *at = root; at; at = walk_next(root, at, false)) {
         if (!at->cancelled && (at == root || !at->shielded))
             cancel_one(at, at == root ? cause : CAUSE_PARENT);
     }
@@ -128,7 +128,11 @@ void td_scope_cancel(td_scope *scope)
 
 void sched_cancel(struct sched *sched)
 {
-    cancel_tree(&sched->root, CAUSE_ASKED);
+    struct td_scope *root = &sched->root;
+
+    for (struct td_scope *at = root; at; at = walk_next(root, at, true))
+        if (!at->cancelled)
+            cancel_one(at, at == root ? CAUSE_ASKED : CAUSE_PARENT);
 }
 
 void td_scope_deadline(td_scope *scope, td_time at)

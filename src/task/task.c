@@ -106,23 +106,17 @@ static void let_others_run(struct td_task *self)
 
 int task_checkpoint(struct td_task *self)
 {
-    if (self->scope->cancelled)
-        return -ECANCELED;
-    if (--self->sched->ops_left == 0) {
+    if (--self->sched->ops_left == 0) {  /* a cancelled task too: it may go on for a while */
         self->sched->ops_left = CHECKPOINTS_MAX;
         let_others_run(self);
-        if (self->scope->cancelled)
-            return -ECANCELED;
     }
-    return 0;
+    return self->scope->cancelled ? -ECANCELED : 0;
 }
 
 int td_yield(void)
 {
     struct td_task *self = task_self(__func__);
 
-    if (self->scope->cancelled)
-        return -ECANCELED;
     let_others_run(self);
     return self->scope->cancelled ? -ECANCELED : 0;
 }
@@ -241,11 +235,13 @@ int td_sleep(td_time for_ns)
 {
     struct td_task *self = task_self(__func__);
     struct sleep sleep = {.wait = {sleep_abort, "sleep", 0}, .task = self};
+    int rc;
 
     if (for_ns <= 0)
         return td_yield();
-    if (self->scope->cancelled)
-        return -ECANCELED;
+    rc = task_checkpoint(self);
+    if (rc < 0)
+        return rc;
     timer_init(&sleep.timer, sleep_over);
     timers_arm(&self->sched->timers, &sleep.timer, td_after(for_ns));
     return task_park(self, &sleep.wait);

@@ -96,7 +96,7 @@ void scope_task_done(struct td_scope *scope, struct td_task *task, int rc);
 void scope_interrupt(struct td_task *task);
 int task_create(struct sched *sched, struct td_scope *scope, td_fn fn, void *arg, const char *site);
 
-/* Cancels every task of the scheduler. */
+/* Cancels every task of the scheduler, shielded ones too. */
 void sched_cancel(struct sched *sched);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Invariants: 1. No timer is earlier than its parent. 2. `prev` of a first child is its parent, of any other child
- * the sibling before it, of the root NULL. 3. `count` timers are reachable from `first`.
+ * the sibling before it, of the root NULL. 3. `count` timers are reachable from `first`
+ * and `later`; from `later` those armed in this round of firing, and none between rounds.
  */
 #include "task/timers.h"
 
@@ -62,19 +63,24 @@ void timers_arm(struct timers *timers, struct td_timer *timer, td_time at)
     timer->at = at;
     timer->child = timer->next = timer->prev = NULL;
     timer->armed = 1;
-    timers->first = meld(timers->first, timer);
+    timer->round = timers->round;
+    if (timers->firing)
+        timers->later = meld(timers->later, timer);
+    else
+        timers->first = meld(timers->first, timer);
     timers->count++;
 }
 
 void timers_disarm(struct timers *timers, struct td_timer *timer)
 {
-    struct td_timer *rest;
+    struct td_timer **root, *rest;
 
     if (!timer->armed)
         return;
+    root = timers->firing && timer->round == timers->round ? &timers->later : &timers->first;
     rest = meld_siblings(timer->child);
-    if (timer == timers->first) {
-        timers->first = rest;
+    if (timer == *root) {
+        *root = rest;
     } else {
         if (timer->prev->child == timer)
             timer->prev->child = timer->next;
@@ -82,12 +88,12 @@ void timers_disarm(struct timers *timers, struct td_timer *timer)
             timer->prev->next = timer->next;
         if (timer->next)
             timer->next->prev = timer->prev;
-        timers->first = meld(timers->first, rest);
+        *root = meld(*root, rest);
     }
     timer->child = timer->next = timer->prev = NULL;
     timer->armed = 0;
     timers->count--;
-    assert((timers->count == 0) == (timers->first == NULL));
+    assert((timers->count == 0) == (!timers->first && !timers->later));
 }
 
 td_time timers_next(const struct timers *timers)
@@ -97,12 +103,15 @@ td_time timers_next(const struct timers *timers)
 
 void timers_fire(struct timers *timers, td_time now)
 {
-    size_t due = timers->count;  /* bounds the round: a timer that arms itself again at once waits for the next */
-
-    while (due-- > 0 && timers->first && timers->first->at <= now) {
+    timers->round++;
+    timers->firing = true;
+    while (timers->first && timers->first->at <= now) {
         struct td_timer *timer = timers->first;
 
         timers_disarm(timers, timer);
         timer->fire(timer);
     }
+    timers->firing = false;
+    timers->first = meld(timers->first, timers->later);
+    timers->later = NULL;
 }

@@ -13,7 +13,10 @@
 
 struct timers {
     struct td_timer *first;
+    struct td_timer *later;  /* armed while others fire: they wait for the next round */
     size_t count;
+    unsigned round;          /* of firing: moves with every timers_fire */
+    bool firing;
 };
 
 typedef void (*timer_fn)(struct td_timer *timer);

@@ -15,6 +15,7 @@
 
 #define MESSAGE_MAX_DEFAULT (64 * 1024)
 #define CLOSE_WAIT_NS 2000000000    /* for the peer to answer a close */
+#define CLOSE_WAITS 5               /* so many times more while the frame itself has not left */
 #define GOODBYE_NS 1000000000       /* the same, once the handler has returned */
 #define MESSAGE_FIRST 256
 #define SINK_BYTES 1024
@@ -26,6 +27,7 @@ struct td_ws {
     char *message;
     size_t message_room;
     struct td_timer close_timer;
+    unsigned char close_waits;
     bool close_sent, close_received, close_hastened;
 };
 
@@ -99,6 +101,8 @@ static void close_overdue(struct td_timer *timer)
 
     if (!ws->close_hastened && ws->http->stream->count > 1)
         hasten_close(ws);
+    else if (ws->http->stream->count > 0 && ws->close_waits++ < CLOSE_WAITS)
+        arm_close_timer(ws, CLOSE_WAIT_NS);  /* the peer has yet to read up to it */
     else
         stream_break(ws->http->stream);
 }
