@@ -29,7 +29,7 @@ typedef enum td_pool_kind { TD_THREADS = 0, TD_PROCESSES } td_pool_kind;
 typedef enum td_when_full {
     TD_WAIT = 0,     /* the caller waits for room */
     TD_REJECT,       /* the caller gets -EBUSY at once */
-    TD_DROP_OLDEST,  /* the job that waited longest gives way: its caller gets -EBUSY */
+    TD_DROP_OLDEST,  /* the job that waited longest gives way, of those not submitted with TD_WAIT: it gets -EBUSY */
     TD_POOL_DEFAULT, /* in td_offload_opts: what the pool was opened with */
 } td_when_full;
 

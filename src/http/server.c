@@ -14,7 +14,7 @@
 #define HEAD_ROOM 1024            /* bytes of a response's head, further fields aside */
 #define GOODBYE_NS 1000000000     /* for the peer to read our last words */
 #define REFUSED_NS 200000000      /* the same, for a connection beyond the limit */
-#define REFUSING_MAX 64           /* of those at a time; more are closed without a word */
+#define REFUSING_MAX 64           /* of those at a time: even saying no has its limit, and more wait to be accepted */
 #define ACCEPT_PAUSE_NS 50000000  /* when the system is short of descriptors or memory */
 #define BODY_FIRST 1024
 
@@ -276,10 +276,12 @@ static int connection_main(void *arg)
     free(http->input);
     free(http->body);
     list_remove(&http->link);
-    if (http->refused)
+    if (http->refused) {
         server->refusing--;
-    else
+        td_event_set(&server->refused_one);
+    } else {
         server->stats.connections--;
+    }
     server->stats.connections_before_drain -= http->before_drain;
     if (server->draining && server->stats.connections_before_drain == 0)
         td_event_set(&server->drained);
@@ -294,10 +296,6 @@ static int start_connection(td_http_server *server, td_scope *scope, td_stream *
     int rc;
 
     server->stats.refused += refused;
-    if (refused && server->refusing >= REFUSING_MAX) {
-        td_stream_close(stream);  /* a flood: even saying no has its limit */
-        return 0;
-    }
     http = calloc(1, sizeof *http);
     if (!http)
         return -ENOMEM;
@@ -321,13 +319,27 @@ static int start_connection(td_http_server *server, td_scope *scope, td_stream *
     return 0;
 }
 
+/* Accepts the next connection; not while REFUSING_MAX are being refused. */
+static int accept_next(td_http_server *server, td_stream **stream)
+{
+    while (server->refusing >= REFUSING_MAX) {
+        int rc;
+
+        td_event_clear(&server->refused_one);
+        rc = td_event_wait(&server->refused_one);
+        if (rc < 0)
+            return rc;
+    }
+    return td_accept(server->listener, stream);
+}
+
 static int accept_all(td_http_server *server, td_scope *scope)
 {
     td_time logged = -TD_FOREVER;
 
     for (;;) {
         td_stream *stream;
-        int rc = td_accept(server->listener, &stream);
+        int rc = accept_next(server, &stream);
 
         if (rc == 0) {
             rc = start_connection(server, scope, stream);
@@ -380,6 +392,7 @@ int td_http_server_open(td_http_server **out, td_listener *listener, const td_ht
     server->arg = arg;
     list_init(&server->connections);
     td_event_init(&server->drained);
+    td_event_init(&server->refused_one);
     if (opts)
         server->opts = *opts;
     server->opts.head_bytes_max = server->opts.head_bytes_max ? server->opts.head_bytes_max : 8 * 1024;

@@ -23,7 +23,7 @@ struct td_http_server {
     struct td_list connections;
     td_http_stats stats;
     size_t refusing;            /* connections beyond the limit that are being told so */
-    td_event drained;
+    td_event drained, refused_one;
     bool draining;
 };
 

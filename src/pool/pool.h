@@ -28,6 +28,7 @@ struct job {
     char *items;
     size_t count, item_size;
     enum job_place place;
+    bool keeps_place;           /* submitted with TD_WAIT: it does not give way to others */
     bool unwanted;              /* its caller was cancelled, and waits for it to finish */
     int end_rc;                 /* its outcome, whatever a thread's function returns: its deadline passed, say; 0: none yet */
     unsigned attempts;          /* workers that died before they began it */

@@ -127,11 +127,24 @@ static void caller_cancelled(struct wait *wait)
     end_job(job, -ECANCELED);
 }
 
+/* The queued job that waited longest, of those that may be dropped; NULL when there is none. */
+static struct job *oldest_droppable(td_pool *pool)
+{
+    for (struct td_list *at = pool->queue.next; at != &pool->queue; at = at->next) {
+        struct job *job = container_of(at, struct job, link);
+
+        if (!job->keeps_place)
+            return job;
+    }
+    return NULL;
+}
+
 /* Finds the job a place, by the policy. Returns 0 or -EBUSY. */
 static int admit(td_pool *pool, struct job *job, td_when_full when_full)
 {
     struct job *oldest;
 
+    job->keeps_place = when_full == TD_WAIT;
     if (has_room(pool)) {
         enqueue(pool, job);
         return 0;
@@ -141,15 +154,15 @@ static int admit(td_pool *pool, struct job *job, td_when_full when_full)
         list_push_back(&pool->waiting, &job->link);
         return 0;
     }
-    if (when_full == TD_DROP_OLDEST && !list_empty(&pool->queue)) {
-        oldest = container_of(pool->queue.next, struct job, link);
-        leave(oldest);
-        job_finish(oldest, -EBUSY);
-        enqueue(pool, job);
-        return 0;
+    oldest = when_full == TD_DROP_OLDEST ? oldest_droppable(pool) : NULL;
+    if (!oldest) {
+        pool->stats.rejected++;
+        return -EBUSY;
     }
-    pool->stats.rejected++;
-    return -EBUSY;
+    leave(oldest);
+    job_finish(oldest, -EBUSY);
+    enqueue(pool, job);
+    return 0;
 }
 
 int queue_submit(td_pool *pool, struct td_task *self, struct job *job, const td_offload_opts *opts)

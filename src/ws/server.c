@@ -261,11 +261,11 @@ static int check_handshake(td_http *http, char accept[WS_ACCEPT_SIZE])
     const char *version = td_http_field(http, "Sec-WebSocket-Version"), *key = td_http_field(http, "Sec-WebSocket-Key");
 
     if (!http_wants_upgrade(http->decoder) || !http_list_has(upgrade, "websocket"))
-        return refuse(http, 426, "Upgrade: websocket\r\nConnection: Upgrade\r\n", "this endpoint speaks WebSocket");
+        return refuse(http, 426, "Upgrade: websocket\r\n", "this endpoint speaks WebSocket");
     if (strcmp(td_http_method(http), "GET") != 0)
         return refuse(http, 405, "Allow: GET\r\n", "a WebSocket handshake is a GET request");
     if (!version || strcmp(version, "13") != 0)
-        return refuse(http, 426, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+        return refuse(http, 426, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n",
                       "only WebSocket version 13 is spoken here");
     if (!key || ws_accept_key(key, strlen(key), accept) < 0)
         return refuse(http, 400, NULL, "Sec-WebSocket-Key must be 16 bytes in base64");
