@@ -133,8 +133,8 @@ class Connection:
         fields = {}
         for line in lines:
             name, value = line.split(': ', 1)
-            check(name.lower() not in fields, f'the field {name} comes twice: {head!r}')
-            fields[name.lower()] = value
+            check(name.lower() not in fields or name == 'Connection', f'the field {name} comes twice: {head!r}')
+            fields[name.lower()] = ', '.join(filter(None, (fields.get(name.lower()), value)))
         bodyless = method == 'HEAD' or status.startswith('1') or status in ('204', '304')
         body = b'' if bodyless else self.exactly(int(fields['content-length']))
         return Answer(version, int(status), fields, body)

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import importlib.util
 import inspect
+import os
 import shutil
 import signal
 import time
@@ -115,17 +116,18 @@ def main(*tests, needs=(), backends=('uring', 'epoll')):
     parser.add_argument('--backend', choices=('uring', 'epoll', 'auto'))
     parser.add_argument('--repeat', type=int, default=1)
     parser.add_argument('names', nargs='*', metavar='TEST')
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if missing(needs):
         print(f'skipped: {missing(needs)} is not installed')
         return 77
+    one = args.backend or os.environ.get('TANDEM_TEST_BACKEND')
     failed = []
     count = 0
     for _ in range(args.repeat):
         for test in tests:
             if args.names and test.__name__ not in args.names:
                 continue
-            for backend in [args.backend] if args.backend else backends:
+            for backend in [one] if one else backends:
                 count += 1
                 if run_one(test, args.program, backend) == 'FAIL':
                     failed.append(f'{test.__name__} ({backend})')

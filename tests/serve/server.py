@@ -24,8 +24,8 @@ import uuid
 SANITIZER_SLACK = 6      # how much slower things may be in a sanitizer's build
 START_SECONDS = 10
 MARK = 'TANDEM_TEST_MARK'   # in the environment of a server and of all its descendants, orphans too
-TROUBLE = re.compile(r'Sanitizer|runtime error:|Assertion|[Cc]ore dumped|tandem: bug|panic')
-READY = re.compile(r'tandem: listening on http://([0-9.]+):([0-9]+)\n')
+TROUBLE = re.compile(r'Sanitizer|stack overflow|runtime error:|Assertion|[Cc]ore dumped|tandem: bug|panic')
+READY = re.compile(r'tandem: listening on http://([0-9.]+|\[[0-9a-f:]+\]):([0-9]+)\n')
 
 Response = collections.namedtuple('Response', 'status fields body seconds')
 Ended = collections.namedtuple('Ended', 'status seconds')
@@ -110,10 +110,11 @@ class Metrics:
 
 
 class Server:
-    def __init__(self, program, backend, *flags, listen='127.0.0.1:0'):
+    def __init__(self, program, backend, *flags, listen='127.0.0.1:0', **popen):
         self.program = str(program)
         self.slack = slack_of(program)
         self.arguments = [self.program, 'serve', '--listen', listen, '--backend', backend, *map(str, flags)]
+        self.popen = popen
         self.mark = uuid.uuid4().hex
         self.log_file = tempfile.TemporaryFile()
         self.child = None
@@ -139,7 +140,7 @@ class Server:
 
     def start(self):
         self.child = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=self.log_file, env=environment(self.mark))
+                                      stderr=self.log_file, env=environment(self.mark), **self.popen)
         line = b''
         until = time.monotonic() + START_SECONDS * self.slack
         while not line.endswith(b'\n'):
@@ -153,7 +154,7 @@ class Server:
             line += byte
         match = READY.fullmatch(line.decode())
         check(match, f'the line on standard output is {line!r}')
-        self.host, self.port = match[1], int(match[2])
+        self.host, self.port = match[1].strip('[]'), int(match[2])
 
     def kill(self):
         """Ends it and all that it left, by their ids."""
@@ -234,9 +235,9 @@ class Server:
     def workers(self):
         return self.children('tandem-worker')
 
-    def busy_workers(self):
+    def busy_workers(self, workers=None):
         """Those whose processor time grew within some milliseconds."""
-        before = {pid: processor_ticks(pid) for pid in self.workers()}
+        before = {pid: processor_ticks(pid) for pid in workers or self.workers()}
         time.sleep(0.05)
         return [pid for pid, ticks in before.items() if processor_ticks(pid) > ticks]
 
@@ -254,7 +255,8 @@ class Server:
         return self.host, self.port
 
     def url(self, path, scheme='ws'):
-        return f'{scheme}://{self.host}:{self.port}{path}'
+        host = f'[{self.host}]' if ':' in self.host else self.host
+        return f'{scheme}://{host}:{self.port}{path}'
 
     def request(self, method, path, body=None, fields=None, seconds=30):
         """One request on a connection of its own."""

@@ -11,7 +11,7 @@ from server import check, equal
 def it_serves_computes_echoes_and_stops(run):
     with run.serve('--pool', '1') as server:
         equal(server.get('/healthz').body, b'ok', '/healthz')
-        check(b'<html' in server.get('/').body.lower(), '/ is no page')
+        check(b'<!doctype html>' in server.get('/').body.lower(), '/ is no page')
         equal(server.compute('primes', n=1000).body['value'], 168, 'primes up to 1,000')
         with WebSocket(server, '/echo') as echo:
             echo.send(frame(TEXT, b'hello'))

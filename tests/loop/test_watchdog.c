@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* Law 5: whoever holds the loop is named, with what he does. */
+#include <poll.h>
+#include <pthread.h>
+
+#include "run/harness.h"
+
+#define STALL td_ms(20)
+
+/* The log is read from the pipe that stands in for standard error. */
+struct stage {
+    int log[2];
+    char text[4096];
+    size_t size;
+};
+
+static void listen_to_log(struct stage *stage, int wait_ms)
+{
+    struct pollfd ask = {.fd = stage->log[0], .events = POLLIN};
+    ssize_t n;
+
+    if (poll(&ask, 1, wait_ms) <= 0)
+        return;
+    n = read(stage->log[0], stage->text + stage->size, sizeof stage->text - 1 - stage->size);
+    stage->size += n > 0 ? (size_t)n : 0;
+    stage->text[stage->size] = '\0';
+}
+
+static td_time cpu_time(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return td_sec(now.tv_sec) + now.tv_nsec;
+}
+
+static void spin(td_time for_ns)
+{
+    td_time end = td_after(for_ns);
+
+    while (td_now() < end)
+        ;
+}
+
+static void compute_a_little(void)
+{
+    spin(STALL / 4);
+}
+
+static void block_a_little(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 4 * STALL}, NULL);
+}
+
+/*
+ * Holds the loop until that is reported in the wanted words. Where the machine is busy with something else a report may truly say
+ * that the kernel did not run us: then once more, as a new incident. Who computed most of the time is told so, though.
+ */
+static int hold(struct stage *stage, void (*deed)(void), const char *wanted)
+{
+    td_time end = td_after(PATIENCE);
+
+    while (!strstr(stage->text, wanted) && td_now() < end) {
+        td_time began = td_now(), cpu = cpu_time();
+
+        stage->size = 0;
+        stage->text[0] = '\0';
+        while (!strchr(stage->text, '\n') && td_now() < end) {
+            deed();
+            listen_to_log(stage, 0);
+        }
+        expect(deed != compute_a_little || strstr(stage->text, wanted) || (cpu_time() - cpu) * 10 < (td_now() - began) * 7);
+        td_sleep(1);
+    }
+    return 0;
+}
+
+static int compute(void *arg)
+{
+    return hold(arg, compute_a_little, "computing");
+}
+
+static int block(void *arg)
+{
+    return hold(arg, block_a_little, "blocked");
+}
+
+static int take_turns(void *arg)
+{
+    for (int i = 0; i < 60; i++) {
+        spin(td_ms(5));
+        td_yield();  /* 300 ms altogether, but never 200 at a time */
+    }
+    return 0;
+}
+
+static int wait_quietly(void *arg)
+{
+    return td_sleep(3 * STALL);
+}
+
+static td_fn deed;
+static td_time stall_after;
+static struct stage stage;
+
+static int spawn_deed(void *arg)
+{
+    td_scope scope;
+
+    td_scope_open(&scope);
+    td_spawn_at(&scope, deed, &stage, "kitchen.c:99");
+    return td_scope_join(&scope);
+}
+
+static int stall(void **state)
+{
+    int rc;
+
+    if (pipe2(stage.log, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
+    dup2(stage.log[1], STDERR_FILENO);
+    rc = td_run_with(&(td_opts){.backend = backend_of(state), .stall_after = stall_after}, spawn_deed, NULL);
+    listen_to_log(&stage, 0);
+    return rc < 0 ? rc : 0;
+}
+
+/* The log travels back as this child's own standard error, which `stall` has replaced. */
+static int stall_and_tell(void **state)
+{
+    int error = dup(STDERR_FILENO), rc = stall(state);
+
+    dup2(error, STDERR_FILENO);
+    print_error("%s", stage.text);
+    return rc;
+}
+
+static struct ending act(void **state, td_fn fn, td_time limit_ns)
+{
+    struct ending ending;
+
+    deed = fn;
+    stall_after = limit_ns;
+    ending = in_child(state, stall_and_tell);
+    assert_ended_well(&ending);
+    return ending;
+}
+
+static void a_computing_task_is_named(void **state)
+{
+    struct ending ending = act(state, compute, STALL);
+
+    assert_says(&ending, "by the task spawned at kitchen.c:99");
+    if (!strstr(ending.text, "computing"))
+        skip();  /* the machine was too busy to let us be guilty */
+    assert_says(&ending, "td_offload");
+}
+
+static void a_blocking_task_is_named(void **state)
+{
+    struct ending ending = act(state, block, STALL);
+
+    assert_says(&ending, "by the task spawned at kitchen.c:99");
+    assert_says(&ending, "blocked in a system call");
+}
+
+/* Where the machine is busy with something else the kernel may hold a task for long: such lines accuse nobody. */
+static void assert_nobody_accused(const struct ending *ending)
+{
+    assert_null(strstr(ending->text, "computing"));
+    assert_null(strstr(ending->text, "blocked"));
+}
+
+static void a_waiting_task_is_not_accused(void **state)
+{
+    struct ending ending = act(state, wait_quietly, STALL);
+
+    assert_nobody_accused(&ending);
+}
+
+static int stop_at_once(void **state)
+{
+    for (int i = 0; i < 50; i++)
+        if (td_run_with(&(td_opts){.backend = backend_of(state), .stall_after = 1}, no_task, NULL) < 0)
+            return -EIO;
+    return 0;
+}
+
+static void the_watchdog_ends_with_its_loop(void **state)
+{
+    struct ending ending = in_child(state, stop_at_once);
+
+    assert_ended_well(&ending);
+}
+
+static void taking_turns_is_not_computing(void **state)
+{
+    struct ending ending = act(state, take_turns, 10 * STALL);
+
+    assert_nobody_accused(&ending);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_BOTH(a_computing_task_is_named), ON_BOTH(a_blocking_task_is_named), ON_BOTH(a_waiting_task_is_not_accused),
+        ON_BOTH(the_watchdog_ends_with_its_loop), ON_BOTH(taking_turns_is_not_computing),
+    };
+
+    return cmocka_run_group_tests_name("loop watchdog", tests, NULL, NULL);
+}
