@@ -22,7 +22,6 @@
 #define LATE_NS 1000000000
 #define CONTROL_BYTES 1024
 #define RATE_DEFAULT 16000
-#define MESSAGE_MAX (UINT64_C(1) << 30)  /* nine hours: its parts are taken as they come, so it costs no memory */
 #define JOB_DEADLINE_NS INT64_C(5000000000)  /* a window that is not back by then is given up */
 
 /* In shared memory. */
@@ -341,7 +340,8 @@ int audio_serve(td_http *http, struct app *app)
     audio->rate = rate;
     td_event_init(&audio->arrived);
     td_event_init(&audio->taken);
-    rc = td_ws_accept(http, &ws, &(td_ws_opts){.message_bytes_max = MESSAGE_MAX});
+    /* Messages of any size: their parts are taken as they come, so that size costs no memory. */
+    rc = td_ws_accept(http, &ws, &(td_ws_opts){.message_bytes_max = INT64_MAX});
     if (rc == 0) {
         session_open(&audio->session, app, ws);
         rc = converse(audio);

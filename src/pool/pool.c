@@ -26,7 +26,7 @@
 #define BACKOFF_FIRST_NS 10000000
 #define BACKOFF_MAX_NS 1000000000
 #define FREE_DEATHS 3             /* deaths in a row that are replaced at once */
-#define ATTEMPTS_MAX 3
+#define ATTEMPTS 8                /* of workers to begin a job, after each of them may have been dead already */
 
 static void start_worker(struct worker *worker);
 
@@ -212,6 +212,12 @@ void pool_worker_gone(struct worker *worker)
         wake_closer(worker->pool);
 }
 
+void pool_grave_closed(td_pool *pool)
+{
+    if (--pool->graves == 0)
+        wake_closer(pool);
+}
+
 static void backoff_over(struct td_timer *timer)
 {
     start_worker(container_of(timer, struct worker, backoff));
@@ -255,13 +261,13 @@ static void job_of_the_dead(struct worker *worker, int signal)
     td_pool *pool = worker->pool;
     struct job *job = worker->job;
     uint64_t word = atomic_load(&worker->page->word);
-    bool ours = word_generation(word) == worker->generation;
+    bool ours = word_generation(word) == worker->generation, unbegun = ours && word_state(word) == JOB_READY;
 
     if (ours && word_state(word) == JOB_DONE) {
         outcome(pool, worker, atomic_load(&worker->page->rc));
-    } else if (ours && word_state(word) == JOB_READY && job->unwanted) {
+    } else if (unbegun && job->unwanted) {
         outcome(pool, worker, -ECANCELED);
-    } else if (ours && word_state(word) == JOB_READY && worker->kill_rc == 0 && ++job->attempts < ATTEMPTS_MAX) {
+    } else if (unbegun && worker->kill_rc == 0 && ++job->attempts <= pool->worker_count + ATTEMPTS) {
         worker->job = NULL;
         pool->running--;
         queue_put_back(pool, job);
@@ -452,7 +458,7 @@ int td_pool_close(td_pool *pool)
             pool->kind->stop(worker);
         }
     }
-    while (pool->workers_alive > 0)
+    while (pool->workers_alive > 0 || pool->graves > 0)
         close_wait(pool, self, false);
     loop_io_cancel(pool->loop, &pool->event_op);
     while (pool->event_listening)

@@ -87,6 +87,7 @@ struct td_pool {
     size_t queued, running, queue_max;
     unsigned deaths_in_row;     /* since a job last finished */
     unsigned failures_in_row;   /* to start a worker */
+    unsigned graves;            /* pages left to workers that were never announced: process.c */
     struct io_file event_file;
     struct io_op event_op;
     uint64_t event_count;
@@ -96,6 +97,7 @@ struct td_pool {
 };
 
 /* Called by the kinds. */
+void pool_grave_closed(td_pool *pool);
 void pool_worker_up(struct worker *worker);
 void pool_worker_gone(struct worker *worker);                 /* after stop */
 void pool_worker_died(struct worker *worker, int signal, const char *how);  /* it is dead and waited for */

@@ -19,6 +19,9 @@
 #include "pool/zygote.h"
 #include "tandem/log.h"
 
+#define GRAVE_LOOK_NS 5000000
+#define GRAVE_LOOKS 100  /* half a second: a forked process runs long before, or was never forked */
+
 static int process_prepare(struct worker *worker)
 {
     int fd = memfd_create("tandem-worker-page", MFD_CLOEXEC), rc;
@@ -96,20 +99,56 @@ static void watch_process(struct worker *worker)
 }
 
 /*
- * The zygote died before it answered. It may have forked a worker all the same, of which we know nothing: leave it
- * its old page, with the order to stop, and take a new one.
+ * The zygote died before it answered. It may have forked a worker all the same, of which we know nothing. The page
+ * is left to that worker with the order to stop; if it exists, it writes its pid there before anything else, so
+ * that we can wait for it.
  */
+struct grave {
+    struct td_timer timer;
+    td_pool *pool;
+    struct worker_page *page;
+    unsigned looks;
+};
+
+static void look_into_grave(struct td_timer *timer)
+{
+    struct grave *grave = container_of(timer, struct grave, timer);
+    td_pool *pool = grave->pool;
+    pid_t pid = atomic_load(&grave->page->pid);
+
+    if (pid <= 0 && ++grave->looks < GRAVE_LOOKS) {
+        timers_arm(&pool->loop->sched.timers, timer, td_after(GRAVE_LOOK_NS));
+        return;
+    }
+    if (pid > 0)  /* it ends by itself at once; it has run nobody's code */
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    munmap(grave->page, sizeof *grave->page);
+    free(grave);
+    pool_grave_closed(pool);
+}
+
 static int abandon_page(struct worker *worker)
 {
     struct worker old = *worker;
-    int rc = process_prepare(worker);
+    struct grave *grave = malloc(sizeof *grave);
+    int rc;
 
-    if (rc < 0)
+    if (!grave)
+        return -ENOMEM;
+    rc = process_prepare(worker);
+    if (rc < 0) {
+        free(grave);
         return rc;
+    }
     atomic_store(&worker->page->word, word_make(worker->generation, worker->index, JOB_FREE));
     atomic_store(&old.page->word, word_make(old.generation, old.index, JOB_STOP));
     page_ring(old.page, false);
-    process_release(&old);
+    close(old.page_fd);
+    *grave = (struct grave){.pool = worker->pool, .page = old.page};
+    timer_init(&grave->timer, look_into_grave);
+    timers_arm(&worker->pool->loop->sched.timers, &grave->timer, td_after(GRAVE_LOOK_NS));
+    worker->pool->graves++;
     return 0;
 }
 

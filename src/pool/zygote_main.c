@@ -62,6 +62,7 @@ static _Noreturn void worker_main(int page_fd, int event_fd, pid_t program)
     page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
     if (page == MAP_FAILED)
         _exit(1);
+    atomic_store(&page->pid, getpid());  /* before it looks for work: see process.c, struct grave */
     keep_only(event_fd, event_fd);
     worker_lower_weight();
     page_serve(page, event_fd, false);

@@ -13,7 +13,8 @@
 
 #define TURN_SLICES 64
 #define TURN_NS 500000
-#define CLOCK_EVERY 8      /* resumptions between two looks at the clock: it costs four times a switch */
+#define CLOCK_EVERY 8          /* resumptions between two looks at the clock, while slices are short */
+#define SHORT_SLICE_NS 20000
 #define CHECKPOINTS_MAX 128
 
 /* tidy: allow, because "the calling thread's loop" is what task functions mean by their missing argument */
@@ -43,18 +44,33 @@ static void account(struct sched *sched, struct td_task *task)
                           memory_order_relaxed);
 }
 
+/* Whether the turn's time is over. The clock costs as much as several switches, so short slices look at it rarely. */
+static bool time_is_up(struct sched *sched)
+{
+    td_time now;
+
+    if (sched->slices_left % sched->look_every != 0)
+        return false;
+    now = td_now();
+    sched->look_every = now - sched->looked_at < SHORT_SLICE_NS * sched->look_every ? CLOCK_EVERY : 1;
+    sched->looked_at = now;
+    return now >= sched->turn_ends;
+}
+
+static struct td_task *pop_ready(struct sched *sched)
+{
+    struct td_list *link = list_pop_front(&sched->ready);
+
+    return link ? container_of(link, struct td_task, link) : NULL;
+}
+
 /* The next task of this turn, or NULL when it is the loop's turn. */
 static struct td_task *next_ready(struct sched *sched)
 {
-    struct td_list *link;
-
     if (sched->slices_left == 0)
         return NULL;
     sched->slices_left--;
-    if (sched->slices_left % CLOCK_EVERY == 0 && td_now() >= sched->turn_ends)
-        return NULL;
-    link = list_pop_front(&sched->ready);
-    return link ? container_of(link, struct td_task, link) : NULL;
+    return time_is_up(sched) ? NULL : pop_ready(sched);
 }
 
 /* Leaves the current task for the next ready one, or for the loop. */
@@ -73,8 +89,10 @@ void sched_run(struct sched *sched)
     struct td_task *task;
 
     sched->slices_left = TURN_SLICES;
-    sched->turn_ends = td_after(TURN_NS);
-    task = next_ready(sched);
+    sched->looked_at = td_now();
+    sched->turn_ends = sched->looked_at + TURN_NS;
+    sched->look_every = 1;
+    task = pop_ready(sched);
     if (!task)
         return;
     account(sched, task);

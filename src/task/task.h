@@ -54,7 +54,8 @@ struct sched {
     size_t tasks;             /* alive */
     unsigned slices_left;     /* resumptions until the loop gets its turn, for I/O and timers */
     unsigned ops_left;        /* checkpoints the current task may pass without parking before it yields */
-    td_time turn_ends;
+    td_time turn_ends, looked_at; /* the clock was, last */
+    unsigned look_every;      /* so many resumptions: often while tasks take long */
     /* For the watchdog's thread: which task runs, and a count that moves with every resumption. */
     _Atomic(const char *) running_site;
     _Atomic uint64_t switches;

@@ -226,7 +226,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_BOTH(a_wait_ends_with_the_first_byte), ON_BOTH(an_end_is_readable),
         ON_BOTH(a_descriptor_can_be_waited_for_again), ON_BOTH(only_the_ready_ones_wake),
-        ON_BOTH(more_waits_at_once_than_a_ring_holds), ON_BOTH(two_tasks_may_wait_for_one_descriptor), ON_BOTH(a_closed_descriptor_is_refused),
+        ON_BOTH(more_waits_at_once_than_a_ring_holds), ON_BOTH(two_tasks_may_wait_for_one_descriptor),
+        ON_BOTH(a_closed_descriptor_is_refused),
         ON_BOTH(a_plain_file_cannot_be_waited_for),
     };
 

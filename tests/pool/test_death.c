@@ -104,12 +104,14 @@ static void a_killed_worker_costs_its_own_job(void **state)
 
 static int kill_idle(void *arg)
 {
+    int pids[CHILDREN_MAX];
     struct world w;
 
-    world_open(&w, arg, (td_pool_opts){.workers = 2});
+    world_open(&w, arg, (td_pool_opts){.workers = *(unsigned *)((void **)arg)[1]});
     for (int i = 0; i < 6; i++) {
         expect_int(td_offload(w.pool, pass_gate, w.gate), 0);
-        eventually(children_signal("tandem-worker", SIGKILL) > 0);
+        eventually(children_list(getpid(), "tandem-worker", pids) == (int)stats_of(&w).workers);
+        expect(children_signal("tandem-worker", SIGKILL) > 0);
         expect_int(td_offload(w.pool, pass_gate, w.gate), 0);  /* it had not begun, so it is given to another worker */
     }
     expect_int((long long)stats_of(&w).died, 0);
@@ -120,7 +122,11 @@ static int kill_idle(void *arg)
 
 static void an_idle_workers_death_costs_nothing(void **state)
 {
-    assert_int_equal(run(state, kill_idle, state), 0);
+    for (unsigned workers = 1; workers <= 7; workers += 3) {
+        void *both[] = {*state, &workers};
+
+        assert_int_equal(run(state, kill_idle, both), 0);
+    }
 }
 
 static int kill_everybody(void *arg)
@@ -278,8 +284,8 @@ static int close_all(void *arg)
     td_scope_open(&scope);
     spawn_call(&w, &scope, &call, scribble);
     expect_int(td_scope_join(&scope), 0);
-    expect_int(call.ends, 1);  /* the deadline finds what nobody told of */
-    expect_int(call.rc, 0);
+    expect_int(call.ends, 1);
+    expect(call.rc == 0 || call.rc == -ETIMEDOUT);  /* the deadline finds what nobody told of */
     world_close(&w);
     return 0;
 }

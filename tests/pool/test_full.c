@@ -155,26 +155,55 @@ static void without_a_queue_callers_can_wait_all_the_same(void **state)
 
 static int override(void *arg)
 {
-    struct call calls[5], sixth;
+    struct call calls[5];
     struct world w;
     td_scope scope;
 
     world_fill(&w, arg, &scope, calls, TD_WAIT);
     expect_int(td_offload_with(w.pool, pass_gate, w.gate, &(td_offload_opts){.when_full = TD_REJECT}), -EBUSY);
+    /* What is queued was submitted to wait, and does not give way. */
+    expect_int(td_offload_with(w.pool, pass_gate, w.gate, &(td_offload_opts){.when_full = TD_DROP_OLDEST}), -EBUSY);
+    expect_int((long long)stats_of(&w).rejected, 2);
     spawn_call(&w, &scope, &calls[4], pass_gate);  /* waits: the pool's own way */
     expect_int(calls[4].ends, 0);
-    sixth = (struct call){w.pool, pass_gate, w.gate, {.when_full = TD_DROP_OLDEST}};
-    td_spawn(&scope, submit, &sixth);
-    settle();
-    expect_int(calls[2].rc, -EBUSY);
-    world_finish(&w, &scope, calls, (int[]){0, 0, -EBUSY, 0, 0});
-    expect_int(sixth.rc, 0);
+    world_finish(&w, &scope, calls, (int[]){0, 0, 0, 0, 0});
     return 0;
 }
 
 static void a_single_job_may_have_its_own_policy(void **state)
 {
     assert_int_equal(run(state, override, state), 0);
+}
+
+static int keep_place(void *arg)
+{
+    struct call running, keeps, drops, last;
+    struct world w;
+    td_scope scope;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1, .queue = 2, .when_full = TD_DROP_OLDEST});
+    td_scope_open(&scope);
+    spawn_call(&w, &scope, &running, stay_in_gate);
+    wait_entered(&w, 1);
+    keeps = (struct call){w.pool, pass_gate, w.gate, {.when_full = TD_WAIT}};
+    td_spawn(&scope, submit, &keeps);
+    settle();
+    spawn_call(&w, &scope, &drops, pass_gate);
+    spawn_call(&w, &scope, &last, pass_gate);
+    expect_int(drops.rc, -EBUSY);
+    expect_int(keeps.ends + last.ends, 0);
+    open_gate(&w);
+    expect_int(td_scope_join(&scope), 0);
+    expect_int(keeps.rc, 0);
+    expect_int(last.rc, 0);
+    expect_int(running.rc, 0);
+    world_close(&w);
+    return 0;
+}
+
+static void a_job_that_was_to_wait_does_not_give_way(void **state)
+{
+    assert_int_equal(run(state, keep_place, state), 0);
 }
 
 struct ticket {
@@ -230,6 +259,7 @@ int main(void)
         ON_ALL(a_rejecting_pool_says_so_at_once), ON_ALL(a_waiting_pool_holds_the_caller),
         ON_ALL(a_dropping_pool_gives_up_the_oldest), ON_ALL(without_a_queue_a_job_runs_or_is_refused),
         ON_ALL(without_a_queue_callers_can_wait_all_the_same), ON_ALL(a_single_job_may_have_its_own_policy),
+        ON_ALL(a_job_that_was_to_wait_does_not_give_way),
         ON_ALL(jobs_are_served_in_the_order_they_came),
     };
 

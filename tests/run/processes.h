@@ -80,13 +80,27 @@ __attribute__((unused)) static int children_count(int parent)
     return children_list(parent, NULL, pids);
 }
 
-/* Sends the signal to those children that have the name (NULL: all). Returns how many it reached. */
+/* For messages: "4711 tandem-worker Z". */
+__attribute__((unused)) static void children_tell(int parent, char *text, size_t size)
+{
+    int pids[CHILDREN_MAX], count = children_list(parent, NULL, pids);
+    struct process process;
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < count && at < size; i++)
+        if (process_look(pids[i], &process))
+            at += (size_t)snprintf(text + at, size - at, "%d %s %c, ", pids[i], process.name, process.state);
+}
+
+/* Sends the signal to those living children that have the name (NULL: all). Returns how many it reached. */
 __attribute__((unused)) static int children_signal(const char *name, int signal)
 {
     int pids[CHILDREN_MAX], count = children_list(getpid(), name, pids), reached = 0;
+    struct process process;
 
     for (int i = 0; i < count; i++)
-        reached += kill(pids[i], signal) == 0;
+        reached += process_look(pids[i], &process) && process.state != 'Z' && kill(pids[i], signal) == 0;
     return reached;
 }
 

@@ -108,7 +108,8 @@ class Browser:
         self.call('POST', f'/element/{element}/value', {'text': text.replace('\n', '\ue007')})
 
     def text(self, selector):
-        return self.run('return document.querySelector(arguments[0]).textContent', selector)
+        """Its text; empty while there is no such element."""
+        return self.run('return document.querySelector(arguments[0])?.textContent ?? ""', selector)
 
     async def until(self, condition, what):
         """Waits until condition() holds, and returns what it said."""

@@ -66,7 +66,7 @@ async def the_page_and_another_client_hear_each_other(run):
             browser.type('#text', 'hello from the page\n')
             said = await take(bob, 'message', run.slack)
             equal((said['from'], said['text']), ('ann', 'hello from the page'), 'what bob heard')
-            await browser.until_text('#log .mine', 'hello from the page.*[µms]s')
+            await browser.until_text('#log .mine', 'hello from the page.* [µm]?s · ')
             await bob.send(json.dumps({'type': 'say', 'text': '<img src=x onerror=alert(1)>&amp;'}))
             await browser.until_text('#log p:last-child', '<img src=x onerror=alert\\(1\\)>&amp;')
             equal(browser.run('return document.querySelectorAll("#log img").length'), 0, 'elements made of what was said')
