@@ -2,6 +2,7 @@
 #include "tandem/error.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -22,11 +23,12 @@ static const struct {
 
 const char *td_strerror(int rc)
 {
-    int code = rc < 0 ? -rc : rc;
+    int code;
     const char *text;
 
     if (rc >= 0)
         return "success";
+    code = rc < -INT_MAX ? INT_MAX : -rc;
     for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
         if (meanings[i].code == code)
             return meanings[i].text;

@@ -136,7 +136,7 @@ static int kill_everybody(void *arg)
     world_open(&w, arg, (td_pool_opts){.workers = *(unsigned *)((void **)arg)[1]});
     for (int i = 0; i < 5; i++) {
         expect_int(td_offload(w.pool, pass_gate, w.gate), 0);
-        expect(children_signal(NULL, SIGKILL) >= 2);  /* the zygote among them */
+        expect(children_signal(NULL, SIGKILL) > 0);  /* the zygote, too, where it lives again */
         expect_int(td_offload(w.pool, pass_gate, w.gate), 0);
     }
     expect_int((long long)stats_of(&w).ok, 10);

@@ -71,7 +71,7 @@ def slack_of(program):
 
 def environment(mark=None):
     env = dict(os.environ)
-    env.setdefault('ASAN_OPTIONS', 'abort_on_error=1:detect_leaks=1:strict_string_checks=1')
+    env.setdefault('ASAN_OPTIONS', 'abort_on_error=1:detect_leaks=1:strict_string_checks=1:quarantine_size_mb=16')
     env.setdefault('UBSAN_OPTIONS', 'halt_on_error=1:abort_on_error=1:print_stacktrace=1')
     if mark:
         env[MARK] = mark

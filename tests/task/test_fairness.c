@@ -139,19 +139,18 @@ static const td_fn busy[] = {busy_alone, busy_there, busy_back, busy_yield, busy
 static int tick(void *arg)
 {
     struct table *table = arg;
+    unsigned long long before = table->moved;
     int pipes[2], rc = 0;
     char byte;
 
     expect_int(pipe2(pipes, O_CLOEXEC | O_NONBLOCK), 0);
     for (int i = 0; i < 20 && rc == 0; i++) {
-        unsigned long long before = table->moved;
-
         rc = td_sleep(td_ms(1));
-        expect(table->moved > before);  /* they were busy in the meantime */
         expect_int(write(pipes[1], "x", 1), 1);
         rc = rc < 0 ? rc : td_wait_readable(pipes[0]);
         expect_int(read(pipes[0], &byte, 1), 1);
     }
+    expect(table->moved > before);  /* they were busy in the meantime */
     close(pipes[0]);
     close(pipes[1]);
     table->stop = true;
