@@ -259,16 +259,31 @@ def ends_without_a_close_are_noticed(run):
                 WebSocket(server, path).reset()
                 with WebSocket(server, path) as client:
                     client.send(frame(TEXT, b'half a message', fin=False) + frame(CONTINUATION, b'x', length=1000))
-                if path == '/audio':
-                    with WebSocket(server, path) as client:
-                        client.send(frame(BINARY, bytes(5000), length=10 << 30))
-                        equal(client.frame().opcode, TEXT, 'an analysis in the middle of an endless message')
         wait_until(lambda: server.metrics().value('connections') == 1, 'all connections to end')
         check(server.descriptors() <= before + 2, f'descriptors rose from {before} to {server.descriptors()}')
         with WebSocket(server) as client:   # what came before a half-close is answered
             client.send(frame(TEXT, b'last words'))
             client.socket.shutdown(socket.SHUT_WR)
             client.expect_message(b'last words')
+
+
+def audio_messages_may_be_endless(run):
+    """What is read in parts is limited by no memory: a message of 100 MiB is analysed as it comes."""
+    with run.serve('--pool', '1') as server:
+        with WebSocket(server, '/audio') as client:
+            client.send(frame(BINARY, bytes(5000), length=100 << 20))
+            equal(client.frame().opcode, TEXT, 'an analysis in the middle of a message')
+        with WebSocket(server, '/audio') as client:   # more than anybody has to say: taken as it comes, or refused
+            client.send(frame(BINARY, bytes(5000), length=10 << 30))
+            answer = client.frame()
+            check(answer.opcode == TEXT or answer.payload[:2] == struct.pack('>H', 1009), f'{answer}')
+        before = server.rss_kib()
+        with WebSocket(server, '/audio?rate=48000') as client:   # no memory is taken for what is announced or sent
+            client.send(frame(TEXT, b'x' * 1000000, length=1 << 30))
+            client.send(bytes(3000000))
+            client.reset()
+        wait_until(lambda: server.metrics().value('connections') == 1, 'all connections to end')
+        check(run.sanitized or server.rss_kib() - before < 2048, f'RSS grew by {server.rss_kib() - before} KiB')
 
 
 def one_who_does_not_read_costs_little(run):
@@ -312,4 +327,4 @@ sys.exit(main(handshakes_are_checked, websockets_gets_its_messages_back, several
               fragments_make_one_message, a_message_may_have_65536_fragments, bytes_may_come_one_by_one,
               messages_may_follow_the_handshake_in_one_segment, what_is_wrong_gets_its_close_code,
               errors_do_not_reset_what_was_sent_before, close_codes_are_echoed, ends_without_a_close_are_noticed,
-              one_who_does_not_read_costs_little, needs=('websockets',)))
+              audio_messages_may_be_endless, one_who_does_not_read_costs_little, needs=('websockets',)))
