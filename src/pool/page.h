@@ -32,7 +32,7 @@ struct worker_page {
     /* The worker writes; the pool believes nothing of it that could harm. */
     _Alignas(64) _Atomic uint32_t sleeping;
     _Atomic int32_t rc;
-    _Atomic int32_t pid;          /* of a worker process, once it runs */
+    _Atomic int32_t pid;          /* of a worker process: the kernel writes it when the process first runs */
     _Atomic td_time started, ended;
 };
 

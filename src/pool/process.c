@@ -100,8 +100,8 @@ static void watch_process(struct worker *worker)
 
 /*
  * The zygote died before it answered. It may have forked a worker all the same, of which we know nothing. The page
- * is left to that worker with the order to stop; if it exists, it writes its pid there before anything else, so
- * that we can wait for it.
+ * is left to that worker with the order to stop; if it exists, the kernel has written its pid there before it can
+ * run or die, so that we can wait for it.
  */
 struct grave {
     struct td_timer timer;
@@ -171,6 +171,7 @@ static void answered(struct zygote_request *request, int pidfd, pid_t pid)
 
 static int process_start(struct worker *worker)
 {
+    atomic_store(&worker->page->pid, 0);
     list_init(&worker->request.link);
     worker->request.done = answered;
     worker->request.page_fd = worker->page_fd;

@@ -53,38 +53,46 @@ static void keep_only(int a, int b)
     close_range((unsigned)high + 1, ~0u, 0);
 }
 
-static _Noreturn void worker_main(int page_fd, int event_fd, pid_t program)
+static _Noreturn void worker_main(struct worker_page *page, int event_fd, pid_t program)
 {
-    struct worker_page *page;
-
     die_with(program);
     prctl(PR_SET_NAME, "tandem-worker");
-    page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
-    if (page == MAP_FAILED)
-        _exit(1);
-    atomic_store(&page->pid, getpid());  /* before it looks for work: see process.c, struct grave */
     keep_only(event_fd, event_fd);
     worker_lower_weight();
     page_serve(page, event_fd, false);
     _exit(0);
 }
 
+/*
+ * The raw call: the C library's fork cannot make a sibling. The kernel writes the child's pid to the page before the child can run
+ * or die, so that the program finds it there even if we do not live to tell.
+ */
+static long clone_sibling(struct worker_page *page, int *pidfd)
+{
+    const unsigned long flags = CLONE_PARENT | CLONE_PIDFD | CLONE_CHILD_SETTID;
+#ifdef __x86_64__
+    return syscall(SYS_clone, flags, NULL, pidfd, &page->pid, NULL);
+#else
+    return syscall(SYS_clone, flags, NULL, pidfd, NULL, &page->pid);
+#endif
+}
+
 /* Forks a worker; returns its pidfd and pid, or a negative errno. */
 static int fork_worker(int page_fd, int event_fd, pid_t program, pid_t *pid)
 {
-    int pidfd = -1;
-    /*
-     * The raw call: the C library's fork cannot make a sibling. Argument order: x86-64 and aarch64 agree where it
-     * matters.
-     */
-    long rc = syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD, NULL, &pidfd, NULL, NULL);
+    struct worker_page *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
+    int pidfd = -1, rc;
+    long child;
 
-    if (rc < 0)
+    if (page == MAP_FAILED)
         return -errno;
-    if (rc == 0)
-        worker_main(page_fd, event_fd, program);
-    *pid = (pid_t)rc;
-    return pidfd;
+    child = clone_sibling(page, &pidfd);
+    if (child == 0)
+        worker_main(page, event_fd, program);
+    rc = child < 0 ? -errno : pidfd;
+    *pid = (pid_t)child;
+    munmap(page, sizeof *page);
+    return rc;
 }
 
 _Noreturn void zygote_main(int socket, pid_t program)

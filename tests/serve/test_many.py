@@ -100,7 +100,7 @@ def those_beyond_the_limit_are_told(run):
 
 def guests_without_names_cost_no_more_than_others(run):
     """To come into a room that is full of one's namesakes takes the loop no longer than into any other."""
-    number = 1200 if not run.sanitized else 600
+    number = 800 if not run.sanitized else 400
 
     def ticks(paths):
         async def join():
