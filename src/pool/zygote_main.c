@@ -64,8 +64,8 @@ static _Noreturn void worker_main(struct worker_page *page, int event_fd, pid_t 
 }
 
 /*
- * The raw call: the C library's fork cannot make a sibling. The kernel writes the child's pid to the page before the child can run
- * or die, so that the program finds it there even if we do not live to tell.
+ * The raw call: the C library's fork cannot make a sibling. The kernel writes the child's pid to the page before the
+ * child can run or die, so that the program finds it there even if we do not live to tell.
  */
 static long clone_sibling(struct worker_page *page, int *pidfd)
 {
