@@ -156,7 +156,7 @@ static void killing_all_children_costs_waiting_jobs_nothing(void **state)
 
 static int kill_at_start(void *arg)
 {
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 4; i++) {
         struct call call;
         struct world w;
         td_scope scope;

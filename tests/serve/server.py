@@ -315,6 +315,11 @@ def processor_ticks(pid):
     return int(fields[11]) + int(fields[12])
 
 
+def own_waiting_seconds():
+    """How long this thread was ready to run and had no processor, so far: what a busy machine costs a measurement."""
+    return int(pathlib.Path('/proc/thread-self/schedstat').read_text().split()[1]) / 1e9
+
+
 def wait_channels(pid):
     found = []
     for task in pathlib.Path(f'/proc/{pid}/task').glob('*'):
