@@ -5,7 +5,9 @@
 #ifndef TANDEM_RUN_H
 #define TANDEM_RUN_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "tandem/scope.h"
 #include "tandem/time.h"
@@ -18,14 +20,20 @@ typedef enum td_backend {
     TD_BACKEND_AUTO = 0,  /* uring where the kernel allows it, epoll otherwise; the log says why */
     TD_BACKEND_URING,     /* fails where the kernel does not allow it */
     TD_BACKEND_EPOLL,
+    TD_BACKEND_SIM,       /* simulated: virtual time, an in-memory network with faults, everything from one seed */
 } td_backend;
 
 /* Every field may be zero, for its default. */
 typedef struct td_opts {
     td_backend backend;
+    unsigned loops;           /* threads with a loop each; 0 is 1; fn(arg) runs as the first task of every one */
     size_t stack_size;        /* bytes of a task's stack, guard included; 0 is 64 KiB; at least 16 KiB */
     td_time stall_after;      /* the watchdog reports a task that holds the loop longer; 0 is 25 ms, TD_FOREVER is never */
     size_t shared_bytes_max;  /* bytes of shared memory at the most; 0 is half of the machine's memory */
+    uint64_t seed;            /* of td_random, and of all that the simulation decides; 0 asks the system for one */
+    bool virtual_time;        /* the clock stands while tasks run and jumps to the next timer when all wait; so with sim */
+    bool keep_signals;        /* do not cancel the run at SIGINT and SIGTERM, nor print the tasks at SIGQUIT */
+    const char *trace_path;   /* write what every task did, and when, to this file (Trace Event format); NULL: do not */
 } td_opts;
 
 /*

@@ -78,6 +78,8 @@ static int open_backend(struct loop *loop, td_backend wanted)
     const char *why = "";
     int rc;
 
+    if (wanted == TD_BACKEND_SIM)
+        return -ENOSYS;
     if (wanted != TD_BACKEND_EPOLL) {
         loop->table = &backend_uring;
         rc = loop->table->open(&loop->backend, &why);

@@ -90,7 +90,7 @@ int td_run_with(const td_opts *opts, td_fn fn, void *arg)
 
     if (!opts)
         opts = &defaults;
-    if (!fn || opts->backend > TD_BACKEND_EPOLL || opts->stall_after < 0)
+    if (!fn || opts->backend > TD_BACKEND_SIM || opts->stall_after < 0)
         return -EINVAL;
     if (sched_current()) {
         td_log(TD_LOG_ERROR, "td_run was called inside a task; spawn a task instead");

@@ -32,7 +32,7 @@ static void no_options_are_the_defaults(void **state)
 static int refuse_options(void **state)
 {
     static const td_opts wrong[] = {
-        {.backend = TD_BACKEND_EPOLL + 1}, {.backend = (td_backend)-1}, {.stall_after = -1},
+        {.backend = TD_BACKEND_SIM + 1}, {.backend = (td_backend)-1}, {.stall_after = -1},
         {.stack_size = 1}, {.stack_size = 16 * 1024 - 1}, {.stack_size = SIZE_MAX}, {.stack_size = (size_t)1 << 40},
     };
     int five = 5;
