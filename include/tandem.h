@@ -12,6 +12,7 @@
 #include "tandem/log.h"
 #include "tandem/net.h"
 #include "tandem/pool.h"
+#include "tandem/random.h"
 #include "tandem/run.h"
 #include "tandem/scope.h"
 #include "tandem/shared.h"

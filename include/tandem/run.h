@@ -23,6 +23,16 @@ typedef enum td_backend {
     TD_BACKEND_SIM,       /* simulated: virtual time, an in-memory network with faults, everything from one seed */
 } td_backend;
 
+/*
+ * Virtual time. The clock begins at one second, stands while tasks run and while completions come in, and jumps to the
+ * next timer when nothing is ready: a program that sleeps for a day is done at once, and its sleeps come in the right
+ * order. Before a jump the loop looks for completions without waiting. While jobs are under way in pools it waits
+ * for them, and the clock stands, but not for longer than the next timer is away: a job that hangs still meets its
+ * deadline. What happens outside of the loop (another process that answers, another thread that sends) is not in
+ * virtual time, and is not waited for while there is a timer to jump to. Only td_now and what is built on it are
+ * virtual, on the loop's thread; functions in pools read the machine's clock.
+ */
+
 /* Every field may be zero, for its default. */
 typedef struct td_opts {
     td_backend backend;

@@ -30,7 +30,10 @@ td_time td_sec(int64_t seconds);
 td_time td_ms(int64_t milliseconds);
 td_time td_us(int64_t microseconds);
 
-/* Now. Not a checkpoint; any thread. */
+/*
+ * Now, by the clock of the calling thread's loop: the machine's, or the loop's own where it runs in virtual time
+ * (tandem/run.h). Not a checkpoint; any thread.
+ */
 td_time td_now(void);
 
 /* The point in time `from_now` nanoseconds ahead, TD_FOREVER at most. Not a checkpoint; any thread. */

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "tandem/error.h"
 #include "tandem/log.h"
 
@@ -72,7 +72,7 @@ int td_http_respond(td_http *http, int status, const char *fields, const char *t
     if (http->server->draining)
         http->keep_alive = false;
     head = http_encode_head((char *)block->bytes, room + HEAD_ROOM, http->decoder, status, extra, size, http->keep_alive,
-                            (int64_t)time(NULL));
+                            clock_calendar());
     if (head < 0) {
         rc = head;
         goto release;
@@ -335,7 +335,7 @@ static int accept_next(td_http_server *server, td_stream **stream)
 
 static int accept_all(td_http_server *server, td_scope *scope)
 {
-    td_time logged = -TD_FOREVER;
+    td_time logged = -td_sec(11);
 
     for (;;) {
         td_stream *stream;

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+#include "base/dice.h"
 #include "loop/io.h"
 #include "tandem/run.h"
 #include "task/task.h"
@@ -39,6 +40,10 @@ struct loop {
     uint64_t wake_count;
     _Atomic(struct loop_note *) notes;
     struct zygote *zygote;         /* forks worker processes (src/pool); the loop only keeps it for them */
+    uint64_t seed;
+    struct dice dice;              /* td_random's */
+    bool virtual;                  /* runs in virtual time: */
+    td_time virtual_now, stood_ns; /* the clock; how long we have waited for pools since it last moved */
     bool deadlocked, closing;
     td_time stall_after_ns;
     _Atomic td_time busy_since;    /* when the current turn began; 0 while the loop waits in its backend */
