@@ -13,7 +13,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "loop/io.h"
+#include "loop/sockets.h"
 
 #define EVENTS_MAX 256
 
@@ -215,6 +215,7 @@ static int epoll_backend_poll(struct backend *self, td_time wait_ns)
 const struct backend_table backend_epoll = {
     .name = "epoll",
     .file_flags = SOCK_NONBLOCK,
+    .sockets = &sockets_of_kernel,
     .open = epoll_backend_open,
     .close = epoll_backend_close,
     .start = epoll_backend_start,

@@ -51,10 +51,12 @@ struct io_op {
 };
 
 struct backend;
+struct socket_table;  /* loop/sockets.h */
 
 struct backend_table {
     const char *name;
     int file_flags;  /* how descriptors are made for it: SOCK_NONBLOCK (the same bit as O_NONBLOCK) or 0 */
+    const struct socket_table *sockets;
     /*
      * Returns 0 and *backend, or a negative errno: -ENOSYS, -EPERM, -EACCES mean "not allowed here". *why is a
      * sentence.

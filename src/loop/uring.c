@@ -10,7 +10,7 @@
 #include <liburing.h>
 #include <stdlib.h>
 
-#include "loop/io.h"
+#include "loop/sockets.h"
 
 #define SUBMISSIONS 1024
 #define COMPLETIONS 8192
@@ -252,6 +252,7 @@ static int uring_poll(struct backend *self, td_time wait_ns)
 const struct backend_table backend_uring = {
     .name = "uring",
     .file_flags = 0,  /* on a non-blocking file the kernel would answer EAGAIN instead of waiting */
+    .sockets = &sockets_of_kernel,
     .open = uring_open,
     .close = uring_close,
     .start = uring_start,

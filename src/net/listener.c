@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "net/stream.h"
 
@@ -15,24 +12,12 @@ struct td_listener {
     char address[TD_ADDRESS_MAX];
 };
 
-static int bind_socket(int fd, const struct sockaddr_storage *address, socklen_t size, const td_listen_opts *opts)
-{
-    int on = 1;
-
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
-        return -errno;
-    if (opts && opts->share_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0)
-        return -errno;
-    if (bind(fd, (const struct sockaddr *)address, size) < 0)
-        return -errno;
-    return listen(fd, opts && opts->backlog > 0 ? opts->backlog : BACKLOG_DEFAULT) < 0 ? -errno : 0;
-}
-
 int td_listen(td_listener **out, const char *text, const td_listen_opts *opts)
 {
     struct td_task *self = task_self(__func__);
     struct sockaddr_storage address;
     socklen_t size;
+    const struct socket_table *sockets = loop_of(self)->table->sockets;
     td_listener *listener;
     int rc = address_parse(text, &address, &size), fd;
 
@@ -42,20 +27,20 @@ int td_listen(td_listener **out, const char *text, const td_listen_opts *opts)
     if (!listener)
         return -ENOMEM;
     listener->loop = loop_of(self);
-    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | listener->loop->table->file_flags, 0);
+    fd = sockets->open(listener->loop, address.ss_family);
     if (fd < 0) {
-        rc = -errno;
         free(listener);
-        return rc;
+        return fd;
     }
-    rc = bind_socket(fd, &address, size, opts);
+    rc = sockets->listen(listener->loop, fd, &address, size, opts && opts->backlog > 0 ? opts->backlog : BACKLOG_DEFAULT,
+                         opts && opts->share_port);
     if (rc < 0) {
-        close(fd);
+        sockets->close(listener->loop, fd);
         free(listener);
         return rc;
     }
     size = sizeof address;
-    if (getsockname(fd, (struct sockaddr *)&address, &size) == 0)
+    if (sockets->name(listener->loop, fd, &address, &size) == 0)
         address_format(&address, listener->address);
     io_file_init(&listener->file, fd);
     *out = listener;
@@ -65,7 +50,7 @@ int td_listen(td_listener **out, const char *text, const td_listen_opts *opts)
 void td_listener_close(td_listener *listener)
 {
     loop_forget(listener->loop, &listener->file);
-    close(listener->file.fd);
+    listener->loop->table->sockets->close(listener->loop, listener->file.fd);
     free(listener);
 }
 
@@ -105,9 +90,9 @@ int td_connect(td_stream **stream, const char *text)
 
     if (rc < 0)
         return rc;
-    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | loop_of(self)->table->file_flags, 0);
+    fd = loop_of(self)->table->sockets->open(loop_of(self), address.ss_family);
     if (fd < 0)
-        return -errno;
+        return fd;
     rc = stream_adopt(loop_of(self), fd, &made);
     if (rc < 0)
         return rc;

@@ -8,11 +8,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/fail.h"
 
@@ -42,18 +39,12 @@ static void flush(struct turn_end *end);
 int stream_adopt(struct loop *loop, int fd, td_stream **out)
 {
     td_stream *stream = calloc(1, sizeof *stream);
-    int on = 1;
 
     if (!stream) {
-        close(fd);
+        loop->table->sockets->close(loop, fd);
         return -ENOMEM;
     }
-    /*
-     * Written once a turn, so Nagle's algorithm could only delay; a vanished peer is noticed in the end. Both may
-     * be refused.
-     */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    loop->table->sockets->tune(loop, fd);  /* written once a turn, so Nagle's algorithm could only delay */
     stream->loop = loop;
     io_file_init(&stream->file, fd);
     list_init(&stream->flush.link);
@@ -172,12 +163,12 @@ static void flush(struct turn_end *end)
 /* Before a block is refused: what the socket takes at once does not count. Returns 0, or what sending failed with. */
 static int flush_now(td_stream *stream)
 {
-    ssize_t n = 1;
+    int n = 1;
 
     while (n > 0 && stream->count > 0 && !stream->sending && !stream->writing && !stream->error) {
         gather(stream);
-        n = sendmsg(stream->file.fd, &stream->message, MSG_DONTWAIT | MSG_NOSIGNAL);
-        advance(stream, n < 0 ? -errno : (int)n);
+        n = stream->loop->table->sockets->send_now(stream->loop, stream->file.fd, &stream->message);
+        advance(stream, n);
     }
     wake_waiters(stream);
     return stream->error;
@@ -303,12 +294,12 @@ ssize_t td_stream_write(td_stream *stream, const void *data, size_t size)
 
 int td_stream_end(td_stream *stream)
 {
-    return shutdown(stream->file.fd, SHUT_WR) < 0 ? -errno : 0;
+    return stream->loop->table->sockets->shutdown(stream->loop, stream->file.fd, SHUT_WR);
 }
 
 void stream_break(td_stream *stream)
 {
-    (void)shutdown(stream->file.fd, SHUT_RDWR);
+    (void)stream->loop->table->sockets->shutdown(stream->loop, stream->file.fd, SHUT_RDWR);
 }
 
 /* A send under way must end before its blocks and its stream are freed. */
@@ -338,7 +329,7 @@ void td_stream_close(td_stream *stream)
         drop_first(stream);
     list_remove(&stream->flush.link);
     loop_forget(stream->loop, &stream->file);
-    close(stream->file.fd);
+    stream->loop->table->sockets->close(stream->loop, stream->file.fd);
     free(stream->queue);
     free(stream);
 }

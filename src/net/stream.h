@@ -11,7 +11,7 @@
 
 #include <sys/uio.h>
 
-#include "loop/loop.h"
+#include "loop/sockets.h"
 #include "tandem/net.h"
 
 /* An immutable, counted piece of output. Lives on one loop. */
