@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Running: a loop, and the first task on it.
+ *
+ * Forks. A task may call fork. The parent goes on as if nothing had happened. The child is a copy of that one task and
+ * of nothing that could wake it, so whatever waits or starts something answers -EOWNERDEAD there, scopes are joined
+ * without their tasks, and the loop, the pools and the shared memory stay the parent's alone. The child is to do as little
+ * as a child of a program with threads may, and to end with _exit or one of the exec calls; one that returns from its task
+ * instead is aborted with a sentence. Through an exec goes no descriptor of the library's.
+ *
+ *     pid_t pid = fork();
+ *     if (pid == 0) {
+ *         execl("/usr/bin/sox", "sox", "-", "out.wav", (char *)NULL);
+ *         _exit(127);
+ *     }
  */
 #ifndef TANDEM_RUN_H
 #define TANDEM_RUN_H

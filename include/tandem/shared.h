@@ -4,7 +4,8 @@
  * by its pointer and never copied.
  *
  * Blocks are allocated and freed by the program that runs the loop, from its tasks or its pools' threads; a worker
- * process may read and write what it is handed, but not allocate. Blocks never touch each other within 64 bytes.
+ * process may read and write what it is handed, but not allocate, nor may a forked child. Blocks never touch each
+ * other within 64 bytes.
  */
 #ifndef TANDEM_SHARED_H
 #define TANDEM_SHARED_H
@@ -19,14 +20,17 @@ extern "C" {
 /*
  * Allocates `size` bytes, or n * size bytes set to zero; aligned to 64 bytes. Returns NULL when the arena is full
  * (its limit, or the machine's memory: pages are reserved before they are handed out, so that there is no SIGBUS
- * later), when size is 0, and in a worker process.
+ * later), when size is 0, in a worker process, and in a forked child.
  *
  * Not a checkpoint.  Thread: tasks, and jobs of a thread pool.
  */
 void *td_shared_alloc(size_t size);
 void *td_shared_calloc(size_t n, size_t size);
 
-/* Frees a block; NULL is ignored. A pointer that is no block's start aborts. Thread: as td_shared_alloc. */
+/*
+ * Frees a block; NULL is ignored. A pointer that is no block's start aborts. A forked child frees nothing.
+ * Thread: as td_shared_alloc.
+ */
 void td_shared_free(void *block);
 
 /* Whether the whole of [at, at + size) lies inside one living block. Thread: as td_shared_alloc. */

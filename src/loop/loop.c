@@ -289,6 +289,10 @@ int loop_run(struct loop *loop)
 
 bool loop_io_start(struct loop *loop, struct io_op *op)
 {
+    if (loop->sched.forked) {
+        op->result = -EOWNERDEAD;
+        return true;
+    }
     list_init(&op->link);
     op->cancelled = op->held = false;
     op->pending = op->background ? NULL : &loop->io_pending;
@@ -304,7 +308,10 @@ void loop_io_cancel(struct loop *loop, struct io_op *op)
     if (op->cancelled)
         return;
     op->cancelled = true;
-    loop->table->cancel(loop->backend, op);
+    if (loop->sched.forked)
+        io_finish(op, -EOWNERDEAD);  /* the parent goes on with its copy of it */
+    else
+        loop->table->cancel(loop->backend, op);
 }
 
 struct task_io {
@@ -344,7 +351,8 @@ int loop_io(struct td_task *self, struct io_op *op, const char *what)
 
 void loop_forget(struct loop *loop, struct io_file *file)
 {
-    loop->table->forget(loop->backend, file);
+    if (!loop->sched.forked)
+        loop->table->forget(loop->backend, file);
 }
 
 void td_loop_statistics(td_loop_stats *stats)

@@ -19,7 +19,7 @@ int td_listen(td_listener **out, const char *text, const td_listen_opts *opts)
     socklen_t size;
     const struct socket_table *sockets = loop_of(self)->table->sockets;
     td_listener *listener;
-    int rc = address_parse(text, &address, &size), fd;
+    int rc = self->sched->forked ? -EOWNERDEAD : address_parse(text, &address, &size), fd;
 
     if (rc < 0)
         return rc;

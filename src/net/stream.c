@@ -192,6 +192,8 @@ static int grow(td_stream *stream)
 
 int stream_post(td_stream *stream, struct block *block, size_t bytes_max)
 {
+    if (stream->loop->sched.forked)
+        return -EOWNERDEAD;  /* it would speak on its parent's socket */
     if (stream->error)
         return stream->error;
     if (stream->count > 0 && stream_charge(stream) + block->size > bytes_max) {
@@ -273,6 +275,8 @@ ssize_t td_stream_write(td_stream *stream, const void *data, size_t size)
     size_t sent = 0;
     int rc = stream_wait_sent(stream, 0);
 
+    if (rc == -EOWNERDEAD)
+        return rc;
     if (stream->writing)
         fail("td_stream_write: another task is writing to this stream; let one task write, or a channel order them");
     stream->writing = true;
@@ -294,12 +298,15 @@ ssize_t td_stream_write(td_stream *stream, const void *data, size_t size)
 
 int td_stream_end(td_stream *stream)
 {
+    if (stream->loop->sched.forked)
+        return -EOWNERDEAD;
     return stream->loop->table->sockets->shutdown(stream->loop, stream->file.fd, SHUT_WR);
 }
 
 void stream_break(td_stream *stream)
 {
-    (void)stream->loop->table->sockets->shutdown(stream->loop, stream->file.fd, SHUT_RDWR);
+    if (!stream->loop->sched.forked)
+        (void)stream->loop->table->sockets->shutdown(stream->loop, stream->file.fd, SHUT_RDWR);
 }
 
 /* A send under way must end before its blocks and its stream are freed. */

@@ -378,6 +378,8 @@ int td_pool_open(td_pool **out, const td_pool_opts *opts)
 
     if (rc < 0)
         return rc;
+    if (self->sched->forked)
+        return -EOWNERDEAD;
     if (opts->kind == TD_PROCESSES && (!arena_current() || !loop_of(self)->zygote))
         return -ENOSYS;  /* td_run has logged why */
     pool = calloc(1, sizeof *pool);
@@ -406,7 +408,8 @@ int td_pool_open(td_pool **out, const td_pool_opts *opts)
 
 void td_pool_cancel(td_pool *pool)
 {
-    task_self(__func__);
+    if (task_self(__func__)->sched->forked)
+        return;  /* a child would kill the parent's workers */
     queue_fail_all(pool, -ECANCELED);
     for (unsigned i = 0; i < pool->worker_count; i++)
         if (pool->workers[i].phase == WORKER_BUSY)
@@ -439,6 +442,8 @@ int td_pool_close(td_pool *pool)
     struct td_task *self = task_self(__func__);
     int rc = task_checkpoint(self);
 
+    if (self->sched->forked)
+        return rc;
     if (pool->closing)
         fail("td_pool_close: the pool is being closed already");
     pool->closing = true;

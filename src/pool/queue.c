@@ -192,7 +192,9 @@ int queue_submit(td_pool *pool, struct td_task *self, struct job *job, const td_
 
 static int check_memory(td_pool *pool, const void *at, size_t size)
 {
-    if (pool->kind->private || !at || arena_has(arena_current(), at, size))
+    struct arena *arena = arena_current();
+
+    if (pool->kind->private || !at || !arena || arena_has(arena, at, size))  /* no arena: a forked child, refused later */
         return 0;
     td_log(TD_LOG_ERROR, "td_offload: %p is not in shared memory, and a worker process could not see it: allocate what a job "
            "reads and writes with td_shared_alloc", at);

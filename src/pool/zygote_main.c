@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "pool/page.h"
 #include "pool/weight.h"
 #include "pool/zygote.h"
@@ -101,6 +102,8 @@ _Noreturn void zygote_main(int socket, pid_t program)
 
     reset_signals();
     arena_adopt(NULL);
+    sched_disown();
+    clock_adopt(NULL);
     keep_only(socket, socket);
     die_with(program);
     prctl(PR_SET_NAME, "tandem-zygote");

@@ -6,7 +6,9 @@
 #include "tandem/run.h"
 
 #include <errno.h>
+#include <pthread.h>
 
+#include "base/forks.h"
 #include "loop/loop.h"
 #include "loop/watchdog.h"
 #include "pool/zygote.h"
@@ -14,6 +16,22 @@
 #include "shared/arena.h"
 #include "tandem/error.h"
 #include "tandem/log.h"
+
+/*
+ * Runs in the child of every fork. Memory only, no lock and no log line: other threads may have held any lock at the
+ * moment of the fork, and do not exist in the child.
+ */
+static void forked(void)
+{
+    forks_count_one();
+    sched_forked();
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+    if (pthread_atfork(NULL, NULL, forked) != 0)
+        td_log(TD_LOG_WARNING, "no memory to watch for forks: a forked child must not call the library");
+}
 
 struct first {
     td_fn fn;
@@ -92,6 +110,8 @@ int td_run_with(const td_opts *opts, td_fn fn, void *arg)
         opts = &defaults;
     if (!fn || opts->backend > TD_BACKEND_SIM || opts->stall_after < 0)
         return -EINVAL;
+    if (sched_current() && sched_current()->forked)
+        return -EOWNERDEAD;
     if (sched_current()) {
         td_log(TD_LOG_ERROR, "td_run was called inside a task; spawn a task instead");
         return -EBUSY;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/forks.h"
 
 #define LIMIT_MIN ((size_t)64 * 1024 * 1024)
 #define SMALL_MAX (32u * 1024)
@@ -81,6 +82,7 @@ int arena_open(struct arena *arena, size_t limit)
     int rc;
 
     memset(arena, 0, sizeof *arena);
+    arena->forks = forks_count();
     pthread_mutex_init(&arena->mutex, NULL);
     for (unsigned i = 0; i < ARENA_CLASSES; i++)
         list_init(&arena->partial[i]);

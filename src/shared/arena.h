@@ -11,6 +11,7 @@
 #define TANDEM_SHARED_ARENA_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -42,6 +43,7 @@ struct arena {
     struct td_list partial[ARENA_CLASSES];
     td_shared_stats stats;
     bool refusal_logged;
+    unsigned forks;               /* of the process that owns it: a child may neither lock nor hand out its blocks */
 };
 
 /* `limit` bytes at the most; 0 is half of the machine's memory. Returns 0 or a negative errno, after a log line. */
@@ -52,7 +54,10 @@ void *arena_alloc(struct arena *arena, size_t size);
 void arena_free(struct arena *arena, void *block);
 bool arena_has(struct arena *arena, const void *at, size_t size);
 
-/* The arena of the calling thread: its loop's, or the one its pool serves; NULL elsewhere, and in worker processes. */
+/*
+ * The arena of the calling thread: its loop's, or the one its pool serves; NULL elsewhere, and in worker
+ * processes and forked children.
+ */
 struct arena *arena_current(void);
 void arena_adopt(struct arena *arena);
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/forks.h"
 #include "shared/arena.h"
 
 /* tidy: allow, because td_shared_alloc takes no argument that could say whose arena is meant */
@@ -9,7 +10,7 @@ static _Thread_local struct arena *this_arena;
 
 struct arena *arena_current(void)
 {
-    return this_arena;
+    return this_arena && this_arena->forks == forks_count() ? this_arena : NULL;
 }
 
 void arena_adopt(struct arena *arena)
@@ -19,10 +20,12 @@ void arena_adopt(struct arena *arena)
 
 void *td_shared_alloc(size_t size)
 {
-    if (this_arena)
-        return arena_alloc(this_arena, size);
-    td_log(TD_LOG_WARNING, "td_shared_alloc answers NULL outside a running loop and its thread pools, and in worker "
-           "processes: allocate before td_offload");
+    struct arena *arena = arena_current();
+
+    if (arena)
+        return arena_alloc(arena, size);
+    td_log(TD_LOG_WARNING, "td_shared_alloc answers NULL outside a running loop and its thread pools, in worker "
+           "processes, and in forked children: allocate before td_offload");
     return NULL;
 }
 
@@ -39,7 +42,7 @@ void *td_shared_calloc(size_t n, size_t size)
 
 void td_shared_free(void *block)
 {
-    if (!block)
+    if (!block || (this_arena && !arena_current()))  /* a forked child: the block is the parent's */
         return;
     if (!this_arena)
         fail("td_shared_free was called outside a running loop and its thread pools; free where you allocate");
@@ -48,16 +51,19 @@ void td_shared_free(void *block)
 
 bool td_shared_has(const void *at, size_t size)
 {
-    return this_arena && arena_has(this_arena, at, size);
+    struct arena *arena = arena_current();
+
+    return arena && arena_has(arena, at, size);
 }
 
 void td_shared_statistics(td_shared_stats *stats)
 {
-    if (!this_arena) {
-        *stats = (td_shared_stats){0};
+    struct arena *arena = arena_current();
+
+    *stats = (td_shared_stats){0};
+    if (!arena)
         return;
-    }
-    pthread_mutex_lock(&this_arena->mutex);
-    *stats = this_arena->stats;
-    pthread_mutex_unlock(&this_arena->mutex);
+    pthread_mutex_lock(&arena->mutex);
+    *stats = arena->stats;
+    pthread_mutex_unlock(&arena->mutex);
 }

@@ -59,7 +59,7 @@ void td_scope_open_shielded(td_scope *scope, td_time grace_ns)
 {
     td_scope_open(scope);
     scope->shielded = true;
-    scope->cancelled = false;
+    scope->cancelled = scope->owner->sched->forked;
     scope->cause = CAUSE_NONE;
     td_scope_deadline(scope, td_after(grace_ns));
 }
@@ -70,7 +70,14 @@ int td_spawn_at(td_scope *scope, td_fn fn, void *arg, const char *site)
 
     if (!fn)
         return -EINVAL;
+    if (self->sched->forked)
+        return -EOWNERDEAD;
     return task_create(self->sched, scope, fn, arg, site);
+}
+
+int scope_refusal(const struct td_task *task)
+{
+    return task->sched->forked ? -EOWNERDEAD : -ECANCELED;
 }
 
 /* Ends the wait of a task whose innermost scope was cancelled. */
@@ -122,8 +129,8 @@ static void cancel_tree(struct td_scope *root, enum cause cause)
 
 void td_scope_cancel(td_scope *scope)
 {
-    user_of(scope, __func__);
-    cancel_tree(scope, CAUSE_ASKED);
+    if (!user_of(scope, __func__)->sched->forked)  /* a child would end the parent's jobs */
+        cancel_tree(scope, CAUSE_ASKED);
 }
 
 void sched_cancel(struct sched *sched)
@@ -140,7 +147,7 @@ void td_scope_deadline(td_scope *scope, td_time at)
     struct td_task *self = user_of(scope, __func__);
     struct timers *timers = &self->sched->timers;
 
-    if (scope->cancelled || (scope->deadline.armed && scope->deadline.at <= at))
+    if (self->sched->forked || scope->cancelled || (scope->deadline.armed && scope->deadline.at <= at))
         return;
     timers_disarm(timers, &scope->deadline);
     if (at <= td_now())
@@ -194,14 +201,14 @@ int td_scope_join(td_scope *scope)
         fail("td_scope_join: a scope opened inside this one is still open; join scopes in the reverse order of opening");
     if (scope->running == 0)
         (void)task_checkpoint(self);  /* for its turn only: the verdict tells of cancellation */
-    while (scope->running > 0) {  /* again when a task outside spawned another before this one ran */
+    while (scope->running > 0 && !self->sched->forked) {  /* again when a task outside spawned another before this one ran */
         scope->joining = true;
         task_park(self, &wait);
     }
-    assert(scope->running == 0 && list_empty(&scope->children));
+    assert(self->sched->forked || (scope->running == 0 && list_empty(&scope->children)));
     timers_disarm(&self->sched->timers, &scope->deadline);
     list_remove(&scope->sibling);
     scope->open = false;
     self->scope = scope->parent;
-    return verdict(scope);
+    return self->sched->forked ? -EOWNERDEAD : verdict(scope);
 }

@@ -25,6 +25,22 @@ struct sched *sched_current(void)
     return this_sched;
 }
 
+void sched_forked(void)
+{
+    struct sched *sched = this_sched;
+
+    if (!sched)
+        return;
+    sched->forked = true;
+    for (struct td_scope *at = sched->current ? sched->current->scope : NULL; at; at = at->parent)
+        at->cancelled = true;  /* so that every checkpoint takes its slow path */
+}
+
+void sched_disown(void)
+{
+    this_sched = NULL;
+}
+
 struct td_task *task_self(const char *function)
 {
     struct sched *sched = this_sched;
@@ -103,6 +119,8 @@ void sched_run(struct sched *sched)
 int task_park(struct td_task *self, struct wait *wait)
 {
     assert(self->sched->current == self && !self->wait);
+    if (self->sched->forked)
+        return -EOWNERDEAD;
     self->wait = wait;
     switch_away(self->sched, self, 0);
     return self->wake_rc;
@@ -118,6 +136,8 @@ void task_unpark(struct td_task *task, int rc)
 
 static void let_others_run(struct td_task *self)
 {
+    if (self->sched->forked)
+        return;
     list_push_back(&self->sched->ready, &self->link);
     switch_away(self->sched, self, 0);
 }
@@ -128,7 +148,7 @@ int task_checkpoint(struct td_task *self)
         self->sched->ops_left = CHECKPOINTS_MAX;
         let_others_run(self);
     }
-    return self->scope->cancelled ? -ECANCELED : 0;
+    return self->scope->cancelled ? scope_refusal(self) : 0;
 }
 
 int td_yield(void)
@@ -136,7 +156,7 @@ int td_yield(void)
     struct td_task *self = task_self(__func__);
 
     let_others_run(self);
-    return self->scope->cancelled ? -ECANCELED : 0;
+    return self->scope->cancelled ? scope_refusal(self) : 0;
 }
 
 static void task_main(void *arg)
@@ -147,6 +167,8 @@ static void task_main(void *arg)
 
     context_arrived();
     rc = self->fn(self->arg);
+    if (sched->forked)
+        fail("a forked child returned from the task spawned at %s; end it with _exit, or with one of the exec calls", self->site);
     if (self->scope != self->home)
         fail("the task spawned at %s returned without joining a scope it had opened; call td_scope_join on every "
              "path", self->site);

@@ -56,6 +56,7 @@ struct sched {
     unsigned ops_left;        /* checkpoints the current task may pass without parking before it yields */
     td_time turn_ends, looked_at; /* the clock was, last */
     unsigned look_every;      /* so many resumptions: often while tasks take long */
+    bool forked;              /* this is a forked child: the loop and all other tasks are the parent's */
     /* For the watchdog's thread: which task runs, and a count that moves with every resumption. */
     _Atomic(const char *) running_site;
     _Atomic uint64_t switches;
@@ -63,6 +64,15 @@ struct sched {
 
 /* The scheduler of the calling thread, NULL when it runs none. */
 struct sched *sched_current(void);
+
+/*
+ * In the child of a fork: marks the calling thread's scheduler. From now on its one task, whose copy the child runs on,
+ * never leaves its stack: checkpoints and parks answer -EOWNERDEAD. Safe in a signal handler.
+ */
+void sched_forked(void);
+
+/* In a child that is no task and goes its own way: as if this thread had never run a scheduler. */
+void sched_disown(void);
 
 /* The calling task; aborts, naming the function, when the caller is not a task. */
 struct td_task *task_self(const char *function);
@@ -81,11 +91,12 @@ void sched_dump(struct sched *sched);
 
 /*
  * What every function that may wait does first, whether or not it will wait: notices a cancellation, and lets
- * others run when the caller has passed many checkpoints without parking. Returns 0 or -ECANCELED.
+ * others run when the caller has passed many checkpoints without parking. Returns 0 or -ECANCELED; -EOWNERDEAD in a
+ * forked child.
  */
 int task_checkpoint(struct td_task *self);
 
-/* Parks the calling task until task_unpark; returns what that was given. */
+/* Parks the calling task until task_unpark; returns what that was given. In a forked child -EOWNERDEAD, at once. */
 int task_park(struct td_task *self, struct wait *wait);
 
 /* Makes a parked task ready. The wait is over: its `abort` is not called any more. */
@@ -95,6 +106,7 @@ void task_unpark(struct td_task *task, int rc);
 void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task *owner);
 void scope_task_done(struct td_scope *scope, struct td_task *task, int rc);
 void scope_interrupt(struct td_task *task);
+int scope_refusal(const struct td_task *task);  /* why its next wait is refused, when its scope is cancelled */
 int task_create(struct sched *sched, struct td_scope *scope, td_fn fn, void *arg, const char *site);
 
 /* Cancels every task of the scheduler, shielded ones too. */
