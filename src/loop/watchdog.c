@@ -57,7 +57,7 @@ static void look(const struct watchdog *dog, struct sight *sight)
     struct loop *loop = dog->loop;
     uint64_t switches = atomic_load_explicit(&loop->sched.switches, memory_order_relaxed);
     td_time busy_since = atomic_load_explicit(&loop->busy_since, memory_order_relaxed), now = td_now();
-    const char *site = atomic_load_explicit(&loop->sched.running_site, memory_order_relaxed);
+    const char *site = sched_running_site(&loop->sched);
 
     if (busy_since == 0 || switches != sight->switches || !site) {
         *sight = (struct sight){.switches = switches, .since = now, .cpu_ns = cpu_time(dog)};

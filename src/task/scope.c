@@ -127,6 +127,18 @@ static void cancel_tree(struct td_scope *root, enum cause cause)
     }
 }
 
+const char *scope_cause(const struct td_scope *scope)
+{
+    if (!scope->cancelled)
+        return NULL;
+    switch (scope->cause) {
+    case CAUSE_FAILURE: return "a task failed";
+    case CAUSE_DEADLINE: return "its deadline passed";
+    case CAUSE_PARENT: return "the scope around it was";
+    default: return "asked for";
+    }
+}
+
 void td_scope_cancel(td_scope *scope)
 {
     if (!user_of(scope, __func__)->sched->forked)  /* a child would end the parent's jobs */

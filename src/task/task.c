@@ -58,6 +58,8 @@ static void account(struct sched *sched, struct td_task *task)
     atomic_store_explicit(&sched->running_site, task ? task->site : NULL, memory_order_relaxed);
     atomic_store_explicit(&sched->switches, atomic_load_explicit(&sched->switches, memory_order_relaxed) + 1,
                           memory_order_relaxed);
+    if (__builtin_expect(sched->tracer != NULL, 0))
+        sched->tracer->switched(sched->tracer, task);
 }
 
 /* Whether the turn's time is over. The clock costs as much as several switches, so short slices look at it rarely. */
@@ -122,6 +124,10 @@ int task_park(struct td_task *self, struct wait *wait)
     if (self->sched->forked)
         return -EOWNERDEAD;
     self->wait = wait;
+    if (!wait->since)
+        wait->since = self->sched->looked_at;
+    if (__builtin_expect(self->sched->tracer != NULL, 0))
+        self->sched->tracer->parked(self->sched->tracer, self);
     switch_away(self->sched, self, 0);
     return self->wake_rc;
 }
@@ -132,6 +138,8 @@ void task_unpark(struct td_task *task, int rc)
     task->wait = NULL;
     task->wake_rc = rc;
     list_push_back(&task->sched->ready, &task->link);
+    if (__builtin_expect(task->sched->tracer != NULL, 0))
+        task->sched->tracer->unparked(task->sched->tracer, task);
 }
 
 static void let_others_run(struct td_task *self)
@@ -173,6 +181,8 @@ static void task_main(void *arg)
         fail("the task spawned at %s returned without joining a scope it had opened; call td_scope_join on every "
              "path", self->site);
     scope_task_done(self->home, self, rc);
+    if (__builtin_expect(sched->tracer != NULL, 0))
+        sched->tracer->done(sched->tracer, self);
     list_remove(&self->all);
     sched->tasks--;
     /* Nobody takes a stack between here and the switch, so this one may be given back under our feet. */
@@ -206,6 +216,8 @@ int task_create(struct sched *sched, struct td_scope *scope, td_fn fn, void *arg
     scope->running++;
     sched->tasks++;
     list_push_back(&sched->ready, &task->link);
+    if (__builtin_expect(sched->tracer != NULL, 0))
+        sched->tracer->spawned(sched->tracer, task);
     return 0;
 }
 

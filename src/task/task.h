@@ -24,7 +24,7 @@
 struct wait {
     void (*abort)(struct wait *wait);  /* NULL: this wait ends by itself soon after a cancellation, or must not be cut short */
     const char *what;                  /* for dumps: "sleep", "read from a socket" */
-    td_time since;                     /* set by the dump-worthy waits only; 0 otherwise */
+    td_time since;                     /* when it began, give or take a turn; set by task_park where it is 0 */
 };
 
 struct sched;
@@ -44,6 +44,15 @@ struct td_task {
     const char *site;         /* where it was spawned: "file:line" */
 };
 
+/* What a tracer is told. It may not wait, spawn or unpark. Upper floors hand it in; see src/debug. */
+struct sched_tracer {
+    void (*spawned)(struct sched_tracer *tracer, const struct td_task *task);
+    void (*switched)(struct sched_tracer *tracer, const struct td_task *task);  /* NULL: the loop's turn */
+    void (*parked)(struct sched_tracer *tracer, const struct td_task *task);    /* its wait says what for */
+    void (*unparked)(struct sched_tracer *tracer, const struct td_task *task);
+    void (*done)(struct sched_tracer *tracer, const struct td_task *task);
+};
+
 struct sched {
     struct td_list ready, all;
     struct td_task *current;
@@ -60,7 +69,20 @@ struct sched {
     /* For the watchdog's thread: which task runs, and a count that moves with every resumption. */
     _Atomic(const char *) running_site;
     _Atomic uint64_t switches;
+    struct sched_tracer *tracer;  /* NULL while nobody traces */
 };
+
+/* Where the task that runs now was spawned; NULL when none does. Any thread. */
+static inline const char *sched_running_site(const struct sched *sched)
+{
+    return atomic_load_explicit(&sched->running_site, memory_order_relaxed);
+}
+
+/* The lowest address of the task's stack that is not guard; the highest is the task itself. */
+static inline void *task_stack_low(const struct td_task *task, const struct sched *sched)
+{
+    return (char *)(uintptr_t)task + sizeof *task + sizeof(void *) - sched->stacks.slot_size + sched->stacks.guard_size;
+}
 
 /* The scheduler of the calling thread, NULL when it runs none. */
 struct sched *sched_current(void);
@@ -106,6 +128,10 @@ void task_unpark(struct td_task *task, int rc);
 void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task *owner);
 void scope_task_done(struct td_scope *scope, struct td_task *task, int rc);
 void scope_interrupt(struct td_task *task);
+
+/* Why the scope was cancelled, in words; NULL when it was not. */
+const char *scope_cause(const struct td_scope *scope);
+
 int scope_refusal(const struct td_task *task);  /* why its next wait is refused, when its scope is cancelled */
 int task_create(struct sched *sched, struct td_scope *scope, td_fn fn, void *arg, const char *site);
 
