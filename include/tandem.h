@@ -7,6 +7,7 @@
 #define TANDEM_H
 
 #include "tandem/error.h"
+#include "tandem/gather.h"
 #include "tandem/http.h"
 #include "tandem/io.h"
 #include "tandem/log.h"
@@ -16,6 +17,7 @@
 #include "tandem/run.h"
 #include "tandem/scope.h"
 #include "tandem/shared.h"
+#include "tandem/stack.h"
 #include "tandem/sync.h"
 #include "tandem/time.h"
 #include "tandem/ws.h"

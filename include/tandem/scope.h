@@ -22,6 +22,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "tandem/list.h"
 #include "tandem/time.h"
@@ -41,10 +42,20 @@ typedef struct td_scope {
     struct td_list sibling;
     struct td_timer deadline;
     size_t running;           /* tasks spawned here and not finished */
-    int failure;              /* the first failure of a task; 0 while there is none */
+    size_t failures;          /* tasks that returned an error of their own */
+    int failure;              /* the first one's; 0 while there is none */
     unsigned char cause;      /* why it was cancelled */
-    bool open, cancelled, joining, declined, shielded;
+    bool open, cancelled, joining, declined, shielded, collecting;
 } td_scope;
+
+/*
+ * A task from outside. A handle never means another task than the one it was made for: once that has ended, the handle
+ * means none, though its memory serves another. For the tasks of the same loop only.
+ */
+typedef struct td_handle {
+    struct td_task *task;
+    uint64_t id;
+} td_handle;
 
 /* Opens a scope inside the caller's innermost one. Not a checkpoint. */
 void td_scope_open(td_scope *scope);
@@ -68,13 +79,34 @@ void td_scope_open_shielded(td_scope *scope, td_time grace_ns);
 /* What td_spawn calls: `site` names the place in dumps and reports, and must be a constant. Otherwise as td_spawn. */
 int td_spawn_at(td_scope *scope, td_fn fn, void *arg, const char *site);
 
+/* What td_spawn_with can be told. Every field may be zero, for its default. */
+typedef struct td_spawn_opts {
+    size_t stack_size;   /* bytes, guard included: rounded up to 16 KiB or 4, 16, ... 4,096 times as much; 0: the run's */
+    const char *name;    /* for dumps; a constant */
+    int *result;         /* what fn returned is stored here when it has; untouched until then */
+    td_handle *handle;   /* is set to mean the new task */
+} td_spawn_opts;
+
+/* td_spawn with options. Also -EINVAL for a stack size out of range (more than 64 MiB). */
+#define td_spawn_with(scope, opts, fn, arg) td_spawn_with_at((scope), (opts), (fn), (arg), __FILE__ ":" TD_STRING(__LINE__))
+int td_spawn_with_at(td_scope *scope, const td_spawn_opts *opts, td_fn fn, void *arg, const char *site);
+
+/*
+ * From now on a task's failure does not cancel the others, and td_scope_join does not return it: all run to their
+ * ends, and td_spawn_opts.result has what each returned. Not a checkpoint.
+ */
+void td_scope_collect(td_scope *scope);
+
+/* Of an open or a joined scope: how many of its tasks failed, those not counted that a cancellation ended. */
+size_t td_scope_failures(const td_scope *scope);
+
 /*
  * Waits until all tasks of the scope are done, and closes it. Only the opener may join, and must: a task that ends
  * with an open scope aborts the program.
  *
  * Checkpoint: yes, but a cancelled join still waits for its tasks (which the same cancellation reaches).
- * Returns 0; the first failure of a task (which cancelled the others); -ETIMEDOUT when the scope's own deadline
- * passed; -ECANCELED when a scope around it was cancelled, or when td_scope_cancel made a task give up.
+ * Returns 0; the first failure of a task (which cancelled the others), unless the scope collects; -ETIMEDOUT when the
+ * scope's own deadline passed; -ECANCELED when a scope around it was cancelled, or when td_scope_cancel made a task give up.
  */
 int td_scope_join(td_scope *scope);
 
@@ -89,6 +121,21 @@ void td_scope_deadline(td_scope *scope, td_time at);
 
 /* Whether the scope was cancelled, for whatever reason. Not a checkpoint. */
 bool td_scope_cancelled(const td_scope *scope);
+
+/* The earliest deadline that reaches the calling task's waits; TD_FOREVER when there is none. Not a checkpoint. */
+td_time td_deadline(void);
+
+/* The calling task. Not a checkpoint. */
+td_handle td_self(void);
+
+/* Whether the task has not ended yet. Not a checkpoint. */
+bool td_alive(td_handle handle);
+
+/*
+ * Cancels one task, with all scopes it has opened, as if a scope around it alone had been cancelled: its siblings go on,
+ * and its -ECANCELED is not taken for a failure. Not a checkpoint. Returns 0, or -ESRCH when it has ended.
+ */
+int td_cancel(td_handle handle);
 
 /*
  * Lets the other ready tasks run once.

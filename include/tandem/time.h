@@ -19,10 +19,10 @@ typedef int64_t td_time;
 /* A timer, embedded in what it times. Its fields belong to the library. */
 struct td_timer {
     td_time at;
-    struct td_timer *child, *next, *prev;  /* pairing heap; prev is the parent for a first child */
+    struct td_timer *child, *next, *prev;
     void (*fire)(struct td_timer *timer);
-    unsigned round;  /* of firing in which it was armed */
-    unsigned char armed;
+    unsigned round;                   /* of firing in which it was armed */
+    unsigned char armed, level, slot; /* where it lies */
 };
 
 /* Durations from seconds, milliseconds, microseconds. Too large a value is TD_FOREVER, too small a one its negative. */

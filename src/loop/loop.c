@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "task/census.h"
 
 #define STALL_AFTER_DEFAULT_NS 25000000
 #define LAG_BUCKET_NS 64000
@@ -133,8 +134,11 @@ int loop_open(struct loop *loop, const td_opts *opts)
         return rc;
     loop->virtual = opts->virtual_time || opts->backend == TD_BACKEND_SIM;
     loop->virtual_now = CLOCK_VIRTUAL_START;
-    if (loop->virtual)
+    if (loop->virtual) {
         clock_adopt(&loop->virtual_now);
+        loop->sched.virtual_clock = true;
+        timers_init(&loop->sched.timers, loop->virtual_now);
+    }
     rc = open_backend(loop, opts->backend);
     if (rc < 0)
         goto close_sched;
@@ -201,7 +205,7 @@ static void declare_deadlock(struct loop *loop)
 /* Nothing can go on without a timer, a completion or a note. */
 static bool nothing_is_ready(const struct loop *loop)
 {
-    return list_empty(&loop->sched.ready) && list_empty(&loop->turn_ends) && loop->sched.tasks > 0;
+    return !loop->sched.ready && list_empty(&loop->turn_ends) && loop->sched.tasks > 0;
 }
 
 static td_time wait_time(struct loop *loop, td_time now)
@@ -214,6 +218,10 @@ static td_time wait_time(struct loop *loop, td_time now)
     if (next == TD_FOREVER && loop->io_pending == 0 && loop->outside_pending == 0) {
         declare_deadlock(loop);
         return 0;
+    }
+    if (!loop->virtual && next > now) {
+        census_sweep(&loop->sched, now);  /* nothing better to do */
+        next = next < census_due(&loop->sched) ? next : census_due(&loop->sched);
     }
     return next == TD_FOREVER ? TD_FOREVER : next > now ? next - now : 0;
 }

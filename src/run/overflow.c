@@ -18,11 +18,11 @@ static void say(const char *text)
 }
 
 /* Only what is safe in a signal handler: write(2), and reading what this thread itself wrote. */
-static void report(const struct sched *sched, const void *top)
+static void report(const struct stack *stack)
 {
-    const struct td_task *task = (const void *)((const char *)top - sizeof(void *) - sizeof *task);
+    const struct td_task *task = container_of(stack, struct td_task, stack);
     char size[24];
-    size_t value = sched->stacks.slot_size / 1024;
+    size_t value = stack_size(stack) / 1024;
     char *at = size + sizeof size - 1;
 
     *at = '\0';
@@ -33,18 +33,18 @@ static void report(const struct sched *sched, const void *top)
     say(task->site);
     say(": its stack has ");
     say(at);
-    say(" KiB; give it less to keep there, or td_run_with a larger stack_size\n");
+    say(" KiB; give it less to keep there, or td_run_with or td_spawn_with a larger stack_size\n");
 }
 
 static void faulted(int signal, siginfo_t *info, void *context)
 {
     struct sched *sched = sched_current();
-    void *top = sched ? stack_guard_owner(&sched->stacks, info->si_addr) : NULL;
+    const struct stack *stack = sched ? sched_guard_owner(sched, info->si_addr) : NULL;
     struct sigaction standard = {.sa_handler = SIG_DFL};
 
     (void)context;
-    if (top)
-        report(sched, top);
+    if (stack)
+        report(stack);
     /* Return to the faulting instruction: it faults again, and the program dies as it would have. */
     sigaction(signal, &standard, NULL);
     if (info->si_code <= 0)

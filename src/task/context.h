@@ -60,6 +60,18 @@ void context_make(struct context *context, void *low, size_t size, context_entry
 /* Describes the thread's own stack, from which the first switch leaves and to which the last one returns. */
 void context_adopt_thread(struct context *context);
 
+/* Where the stack pointer was when the context was left; NULL when that is not known. */
+static inline const char *context_stack_pointer(const struct context *context)
+{
+#if !defined(TD_SWITCH_UCONTEXT)
+    return context->sp;
+#elif defined(__x86_64__)
+    return (const char *)context->machine.uc_mcontext.gregs[REG_RSP];
+#else
+    return NULL;
+#endif
+}
+
 /* context_switch.S */
 void td_context_jump(void **save_sp, void *load_sp);
 void td_context_start(void);

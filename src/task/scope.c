@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/fail.h"
+#include "tandem/log.h"
 #include "task/task.h"
 
 enum cause { CAUSE_NONE, CAUSE_FAILURE, CAUSE_DEADLINE, CAUSE_ASKED, CAUSE_PARENT };
@@ -29,14 +30,14 @@ void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task 
     if (!parent)
         return;
     list_push_back(&parent->children, &scope->sibling);
-    if (parent->cancelled) {
+    if (parent->cancelled || (owner && owner->cancelled && task_verdict(owner) < 0)) {
         scope->cancelled = true;
         scope->cause = CAUSE_PARENT;
     }
 }
 
 /* A scope as an argument: the caller is a task, and the scope is open on its loop. */
-static struct td_task *user_of(const struct td_scope *scope, const char *function)
+struct td_task *scope_user(const struct td_scope *scope, const char *function)
 {
     struct td_task *self = task_self(function);
 
@@ -64,24 +65,31 @@ void td_scope_open_shielded(td_scope *scope, td_time grace_ns)
     td_scope_deadline(scope, td_after(grace_ns));
 }
 
-int td_spawn_at(td_scope *scope, td_fn fn, void *arg, const char *site)
+int td_spawn_with_at(td_scope *scope, const td_spawn_opts *opts, td_fn fn, void *arg, const char *site)
 {
-    struct td_task *self = user_of(scope, "td_spawn");
+    struct td_task *self = scope_user(scope, "td_spawn"), *task;
+    struct spawn spawn = {fn, arg, site, opts->name, opts->result, opts->stack_size};
+    int rc;
 
     if (!fn)
         return -EINVAL;
     if (self->sched->forked)
         return -EOWNERDEAD;
-    return task_create(self->sched, scope, fn, arg, site);
+    rc = task_create(self->sched, scope, &spawn, &task);
+    if (rc == 0 && opts->handle)
+        *opts->handle = (td_handle){task, task->id};
+    return rc;
 }
 
-int scope_refusal(const struct td_task *task)
+int td_spawn_at(td_scope *scope, td_fn fn, void *arg, const char *site)
 {
-    return task->sched->forked ? -EOWNERDEAD : -ECANCELED;
+    static const td_spawn_opts defaults;
+
+    return td_spawn_with_at(scope, &defaults, fn, arg, site);
 }
 
 /* Ends the wait of a task whose innermost scope was cancelled. */
-void scope_interrupt(struct td_task *task)
+static void interrupt(struct td_task *task)
 {
     struct wait *wait = task->wait;
 
@@ -103,6 +111,11 @@ static struct td_scope *walk_next(struct td_scope *root, struct td_scope *at, bo
     return NULL;
 }
 
+struct td_scope *scope_walk(struct td_scope *root, struct td_scope *at)
+{
+    return walk_next(root, at, true);
+}
+
 static void cancel_one(struct td_scope *scope, enum cause cause)
 {
     scope->cancelled = true;
@@ -111,10 +124,10 @@ static void cancel_one(struct td_scope *scope, enum cause cause)
         struct td_task *task = container_of(at, struct td_task, sibling);
 
         if (task->scope == scope)
-            scope_interrupt(task);
+            interrupt(task);
     }
     if (scope->owner && scope->owner->scope == scope)
-        scope_interrupt(scope->owner);
+        interrupt(scope->owner);
 }
 
 static void cancel_tree(struct td_scope *root, enum cause cause)
@@ -141,7 +154,7 @@ const char *scope_cause(const struct td_scope *scope)
 
 void td_scope_cancel(td_scope *scope)
 {
-    if (!user_of(scope, __func__)->sched->forked)  /* a child would end the parent's jobs */
+    if (!scope_user(scope, __func__)->sched->forked)  /* a child would end the parent's jobs */
         cancel_tree(scope, CAUSE_ASKED);
 }
 
@@ -149,14 +162,14 @@ void sched_cancel(struct sched *sched)
 {
     struct td_scope *root = &sched->root;
 
-    for (struct td_scope *at = root; at; at = walk_next(root, at, true))
+    for (struct td_scope *at = root; at; at = scope_walk(root, at))
         if (!at->cancelled)
             cancel_one(at, at == root ? CAUSE_ASKED : CAUSE_PARENT);
 }
 
 void td_scope_deadline(td_scope *scope, td_time at)
 {
-    struct td_task *self = user_of(scope, __func__);
+    struct td_task *self = scope_user(scope, __func__);
     struct timers *timers = &self->sched->timers;
 
     if (self->sched->forked || scope->cancelled || (scope->deadline.armed && scope->deadline.at <= at))
@@ -173,17 +186,98 @@ bool td_scope_cancelled(const td_scope *scope)
     return scope->cancelled;
 }
 
-void scope_task_done(struct td_scope *scope, struct td_task *task, int rc)
+static void count_failure(struct td_scope *scope, const struct td_task *task, int rc)
 {
-    list_remove(&task->sibling);
-    scope->running--;
     if (rc == -ECANCELED && scope->cancelled) {
         scope->declined = true;  /* an effect of the cancellation, not a failure of its own */
-    } else if (rc < 0) {
-        if (!scope->failure)
-            scope->failure = rc;
-        cancel_tree(scope, CAUSE_FAILURE);
+        return;
     }
+    if (rc == -ECANCELED && task->cancelled)
+        return;  /* whoever cancelled it alone knows */
+    scope->failures++;
+    if (!scope->failure)
+        scope->failure = rc;
+    if (!scope->collecting)
+        cancel_tree(scope, CAUSE_FAILURE);
+}
+
+void td_scope_collect(td_scope *scope)
+{
+    scope_user(scope, __func__);
+    scope->collecting = true;
+}
+
+size_t td_scope_failures(const td_scope *scope)
+{
+    return scope->failures;
+}
+
+/* A scope's cancellation is for all inside it; a task's own ends at a shield inside the task. */
+int scope_verdict(const struct td_task *self)
+{
+    if (self->sched->forked)
+        return -EOWNERDEAD;
+    if (self->scope->cancelled)
+        return -ECANCELED;
+    for (const struct td_scope *at = self->scope; at != self->home; at = at->parent)
+        if (at->shielded)
+            return 0;
+    return -ECANCELED;
+}
+
+td_handle td_self(void)
+{
+    struct td_task *self = task_self(__func__);
+
+    return (td_handle){self, self->id};
+}
+
+bool td_alive(td_handle handle)
+{
+    struct td_task *self = task_self(__func__);
+
+    return handle.task && handle.task->sched == self->sched && handle.task->id == handle.id;
+}
+
+int td_cancel(td_handle handle)
+{
+    struct td_task *task = handle.task;
+
+    if (!td_alive(handle))
+        return -ESRCH;
+    if (task->sched->forked)
+        return -EOWNERDEAD;
+    if (task->cancelled)
+        return 0;
+    task->cancelled = true;
+    for (struct td_list *at = task->home->children.next; at != &task->home->children; at = at->next) {
+        struct td_scope *scope = container_of(at, struct td_scope, sibling);
+
+        if (scope->owner == task && !scope->shielded)
+            cancel_tree(scope, CAUSE_PARENT);
+    }
+    if (task->scope == task->home)
+        interrupt(task);
+    return 0;
+}
+
+td_time td_deadline(void)
+{
+    td_time earliest = TD_FOREVER;
+
+    for (const struct td_scope *at = task_self(__func__)->scope; at; at = at->shielded ? NULL : at->parent)
+        if (at->deadline.armed && at->deadline.at < earliest)
+            earliest = at->deadline.at;
+    return earliest;
+}
+
+void scope_task_done(struct td_scope *scope, struct td_task *task, int rc)
+{
+    task->sibling.prev->next = task->sibling.next;
+    task->sibling.next->prev = task->sibling.prev;
+    scope->running--;
+    if (rc < 0)
+        count_failure(scope, task, rc);
     if (scope->running == 0 && scope->joining) {
         scope->joining = false;
         task_unpark(scope->owner, 0);
@@ -194,7 +288,7 @@ static int verdict(const struct td_scope *scope)
 {
     if (scope->cause == CAUSE_DEADLINE)
         return -ETIMEDOUT;
-    if (scope->failure)
+    if (scope->failure && !scope->collecting)
         return scope->failure;
     if (scope->declined || (scope->parent && scope->parent->cancelled))
         return -ECANCELED;
@@ -203,7 +297,7 @@ static int verdict(const struct td_scope *scope)
 
 int td_scope_join(td_scope *scope)
 {
-    struct td_task *self = user_of(scope, __func__);
+    struct td_task *self = scope_user(scope, __func__);
     struct wait wait = {NULL, "the tasks of a scope", 0};
 
     if (scope->owner != self)
@@ -223,4 +317,21 @@ int td_scope_join(td_scope *scope)
     scope->open = false;
     self->scope = scope->parent;
     return self->sched->forked ? -EOWNERDEAD : verdict(scope);
+}
+
+void sched_dump(struct sched *sched)
+{
+    td_time now = td_now();
+
+    for (struct td_scope *scope = &sched->root; scope; scope = scope_walk(&sched->root, scope))
+        for (struct td_list *at = scope->tasks.next; at != &scope->tasks; at = at->next) {
+            struct td_task *task = container_of(at, struct td_task, sibling);
+            struct wait *wait = task->wait;
+
+            if (wait)
+                td_log(TD_LOG_INFO, "task spawned at %s waits: %s, since %.3f s", task->site, wait->what,
+                       (double)(now - wait->since) / 1e9);
+            else
+                td_log(TD_LOG_INFO, "task spawned at %s is ready", task->site);
+        }
 }

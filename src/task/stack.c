@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "task/stack.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +17,19 @@
 
 #define SLAB_BYTES (4u * 1024 * 1024)
 #define MAP_COUNT_DEFAULT 65530
+#define LINE 64        /* bytes of a cache line */
+#define COLOURS 16     /* different offsets of headers, a line apart */
 
 struct stack_slab {
     struct stack_slab *next;
     char *base;
     size_t bytes, used;
 };
+
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
 
 static size_t guard_budget(void)
 {
@@ -36,15 +44,20 @@ static size_t guard_budget(void)
     return (size_t)limit * 45 / 100 / 2;  /* a guard splits one mapping into three: two more */
 }
 
-void stack_pool_init(struct stack_pool *pool, size_t slot_size, enum stack_guard guard)
+void stack_guards_init(struct stack_guards *guards, enum stack_guard kind)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    *guards = (struct stack_guards){.kind = kind, .left = guard_budget()};
+}
+
+void stack_pool_init(struct stack_pool *pool, struct stack_guards *guards, size_t slot_size, size_t header_size)
+{
+    size_t page = page_size();
 
     *pool = (struct stack_pool){
+        .guards = guards,
         .slot_size = (slot_size + page - 1) / page * page,
         .guard_size = page,
-        .guard = guard,
-        .guards_left = guard_budget(),
+        .header_size = header_size,
     };
 }
 
@@ -60,11 +73,11 @@ void stack_pool_close(struct stack_pool *pool)
     pool->free = NULL;
 }
 
-static int refuse(struct stack_pool *pool, const char *reason, int error)
+static int refuse(struct stack_guards *guards, const char *reason, int error)
 {
-    if (!pool->refusal_logged)
+    if (!guards->refusal_logged)
         td_log(TD_LOG_ERROR, "no stack for a new task: %s: %s", reason, strerrordesc_np(error));
-    pool->refusal_logged = true;  /* once a pool: whoever spawns in a loop would drown the log */
+    guards->refusal_logged = true;  /* once a loop: whoever spawns in a loop would drown the log */
     return -ENOMEM;
 }
 
@@ -74,14 +87,15 @@ static int add_slab(struct stack_pool *pool)
     size_t slots = SLAB_BYTES / pool->slot_size;
 
     if (!slab)
-        return refuse(pool, "out of memory", ENOMEM);
+        return refuse(pool->guards, "out of memory", ENOMEM);
     *slab = (struct stack_slab){.next = pool->slabs, .bytes = (slots ? slots : 1) * pool->slot_size};
     slab->base = mmap(NULL, slab->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (slab->base == MAP_FAILED) {
         int error = errno;
 
         free(slab);
-        return refuse(pool, "mmap failed (see ulimit -v, and sysctl vm.max_map_count and vm.overcommit_memory)", error);
+        return refuse(pool->guards, "mmap failed (see ulimit -v, and sysctl vm.max_map_count and vm.overcommit_memory)",
+                      error);
     }
     /* A huge page would make every stack of the slab resident at once. Refused only where there are none. */
     (void)madvise(slab->base, slab->bytes, MADV_NOHUGEPAGE);
@@ -89,64 +103,61 @@ static int add_slab(struct stack_pool *pool)
     return 0;
 }
 
-static int install_guard(struct stack_pool *pool, char *slot)
+static int install_guard(const struct stack_pool *pool, char *slot)
 {
-    if (pool->guard != STACK_GUARD_MPROTECT) {
+    struct stack_guards *guards = pool->guards;
+
+    if (guards->kind != STACK_GUARD_MPROTECT) {
         if (madvise(slot, pool->guard_size, MADV_GUARD_INSTALL) == 0)
             return 0;
-        if (pool->guard == STACK_GUARD_MADVISE || errno == ENOMEM)
-            return refuse(pool, "madvise(MADV_GUARD_INSTALL) failed", errno);
-        pool->guard = STACK_GUARD_MPROTECT;  /* an older kernel, or locked memory */
+        if (guards->kind == STACK_GUARD_MADVISE || errno == ENOMEM)
+            return refuse(guards, "madvise(MADV_GUARD_INSTALL) failed", errno);
+        guards->kind = STACK_GUARD_MPROTECT;  /* an older kernel, or locked memory */
     }
-    if (pool->guards_left == 0)
-        return refuse(pool, "stack guards have used 45 % of the mappings a process may have; raise it with "
-                            "sysctl vm.max_map_count", ENOMEM);
+    if (guards->left == 0)
+        return refuse(guards, "stack guards have used 45 % of the mappings a process may have; raise it with "
+                              "sysctl vm.max_map_count", ENOMEM);
     if (mprotect(slot, pool->guard_size, PROT_NONE) < 0)
-        return refuse(pool, "mprotect of a stack guard failed; raise sysctl vm.max_map_count", errno);
-    pool->guards_left--;
+        return refuse(guards, "mprotect of a stack guard failed; raise sysctl vm.max_map_count", errno);
+    guards->left--;
     return 0;
 }
 
-static void **free_link(void *top)
+/* The header of the slot with this number, counted from the slab's base, begins on a cache line. */
+static struct stack *slot_stack(const struct stack_pool *pool, const struct stack_slab *slab, size_t number)
 {
-    return (void **)top - 1;
+    char *end = slab->base + (number + 1) * pool->slot_size;
+    size_t header = (pool->header_size + LINE - 1) / LINE * LINE;
+
+    return (struct stack *)(void *)(end - number % COLOURS * LINE - header + pool->header_size) - 1;
 }
 
-int stack_take(struct stack_pool *pool, void **low, void **top)
+static char *slot_end(const struct stack *stack)
+{
+    return stack->low - stack->pool->guard_size + stack->pool->slot_size;
+}
+
+struct stack *stack_take_fresh(struct stack_pool *pool)
 {
     struct stack_slab *slab = pool->slabs;
+    struct stack *stack;
     char *slot;
-    int rc;
 
-    if (pool->free) {
-        *top = pool->free;
-        pool->free = *free_link(*top);
-        *low = (char *)*top - pool->slot_size + pool->guard_size;
-        return 0;
-    }
     if (!slab || slab->used == slab->bytes) {
-        rc = add_slab(pool);
-        if (rc < 0)
-            return rc;
+        if (add_slab(pool) < 0)
+            return NULL;
         slab = pool->slabs;
     }
     slot = slab->base + slab->used;
-    rc = install_guard(pool, slot);
-    if (rc < 0)
-        return rc;
+    if (install_guard(pool, slot) < 0)
+        return NULL;
+    stack = slot_stack(pool, slab, slab->used / pool->slot_size);
     slab->used += pool->slot_size;
-    *low = slot + pool->guard_size;
-    *top = slot + pool->slot_size;
-    return 0;
+    *stack = (struct stack){.low = slot + pool->guard_size, .pool = pool, .handed_out = true};
+    return stack;
 }
 
-void stack_give(struct stack_pool *pool, void *top)
-{
-    *free_link(top) = pool->free;
-    pool->free = top;
-}
-
-void *stack_guard_owner(const struct stack_pool *pool, const void *address)
+struct stack *stack_guard_owner(const struct stack_pool *pool, const void *address)
 {
     const char *at = address;
 
@@ -155,8 +166,83 @@ void *stack_guard_owner(const struct stack_pool *pool, const void *address)
 
         if (at < slab->base || at >= slab->base + slab->used)
             continue;
-        offset = (size_t)(at - slab->base) % pool->slot_size;
-        return offset < pool->guard_size ? (char *)at - offset + pool->slot_size : NULL;
+        offset = (size_t)(at - slab->base);
+        return offset % pool->slot_size < pool->guard_size ? slot_stack(pool, slab, offset / pool->slot_size) : NULL;
     }
     return NULL;
+}
+
+/* From the lowest page that has memory to the end. `pages` is what mincore says of the slot's usable part. */
+static size_t count_resident(const unsigned char *pages, size_t count, size_t page)
+{
+    for (size_t i = 0; i < count; i++)
+        if (pages[i] & 1)
+            return (count - i) * page;
+    return 0;
+}
+
+size_t stack_measure(struct stack *stack)
+{
+    unsigned char pages[256];
+    size_t page = stack->pool->guard_size, resident = 0;
+
+    /* In pieces, from the end: a stack is used without gaps but for large arrays. */
+    for (char *end = slot_end(stack); end > stack->low;) {
+        size_t left = (size_t)(end - stack->low), bytes = left < sizeof pages * page ? left : sizeof pages * page, found;
+
+        if (mincore(end - bytes, bytes, pages) < 0)
+            return stack->resident;
+        found = count_resident(pages, bytes / page, page);
+        if (found == 0)
+            break;
+        resident += found;
+        if (found < bytes)
+            break;
+        end -= bytes;
+    }
+    return stack->resident = (uint32_t)resident;
+}
+
+void stack_trim(struct stack *stack, size_t keep)
+{
+    size_t page = stack->pool->guard_size, kept = (keep + page - 1) / page * page;
+    size_t usable = stack->pool->slot_size - page;
+
+    if (kept >= usable)
+        return;
+    /* Never more than a hint: a failure leaves the memory where it is. The guard is below, and stays. */
+    if (madvise(stack->low, usable - kept, MADV_DONTNEED) == 0 && stack->resident > kept)
+        stack->resident = (uint32_t)kept;
+}
+
+static void sweep_slab(struct stack_pool *pool, struct stack_slab *slab, stack_seen seen, void *arg)
+{
+    size_t page = pool->guard_size, slot_pages = pool->slot_size / page;
+    unsigned char *pages = malloc(slab->bytes / page);
+
+    if (!pages)
+        return;  /* another time */
+    if (mincore(slab->base, slab->used, pages) == 0) {
+        for (size_t i = 0; i < slab->used / pool->slot_size; i++) {
+            struct stack *stack = slot_stack(pool, slab, i);
+            size_t resident = count_resident(pages + i * slot_pages + 1, slot_pages - 1, page);
+            size_t keep = seen(stack, resident, arg);
+
+            stack->resident = (uint32_t)resident;
+            if (keep < resident)
+                stack_trim(stack, keep);
+        }
+    }
+    free(pages);
+}
+
+bool stack_sweep(struct stack_pool *pool, stack_seen seen, void *arg)
+{
+    struct stack_slab *slab = pool->swept ? pool->swept : pool->slabs;
+
+    if (!slab)
+        return false;
+    sweep_slab(pool, slab, seen, arg);
+    pool->swept = slab->next;
+    return pool->swept != NULL;
 }

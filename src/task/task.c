@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Invariants: 1. A task is current, or in the ready queue, or parked with `wait` set; exactly one of them.
- * 2. Only the thread of its scheduler touches a task.
+ * 2. Only the thread of its scheduler touches a task. 3. `task_running` is `sched->current` on the scheduler's thread;
+ * the latter is for other threads to look at.
  */
 #include "task/task.h"
 
@@ -10,15 +11,19 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "task/census.h"
 
 #define TURN_SLICES 64
-#define TURN_NS 500000
-#define CLOCK_EVERY 8          /* resumptions between two looks at the clock, while slices are short */
-#define SHORT_SLICE_NS 20000
-#define CHECKPOINTS_MAX 128
+#define TURN_MIN_NS 50000
+#define TURN_MAX_NS 500000
+#define SLICES_MAX 64          /* between two looks at the clock, while slices are short */
+#define SHORT_SLICE_NS 1000
 
 /* tidy: allow, because "the calling thread's loop" is what task functions mean by their missing argument */
 static _Thread_local struct sched *this_sched;
+
+/* tidy: allow, because "the calling task" is what task functions mean by their missing argument */
+_Thread_local struct td_task *task_running;
 
 struct sched *sched_current(void)
 {
@@ -32,70 +37,95 @@ void sched_forked(void)
     if (!sched)
         return;
     sched->forked = true;
-    for (struct td_scope *at = sched->current ? sched->current->scope : NULL; at; at = at->parent)
-        at->cancelled = true;  /* so that every checkpoint takes its slow path */
+    for (struct td_scope *at = task_running ? task_running->scope : NULL; at; at = at->parent)
+        at->cancelled = true;  /* so that every checkpoint takes its slow path, */
+    sched_attend(sched);       /* and every switch */
 }
 
 void sched_disown(void)
 {
     this_sched = NULL;
+    task_running = NULL;
 }
 
-struct td_task *task_self(const char *function)
+_Noreturn void task_missing(const char *function)
 {
-    struct sched *sched = this_sched;
-
-    if (!sched || !sched->current)
-        fail("%s was called outside a task; call it from a function started by td_run or td_spawn, on the loop's "
-             "own thread", function);
-    return sched->current;
+    fail("%s was called outside a task; call it from a function started by td_run or td_spawn, on the loop's own thread",
+         function);
 }
 
-static void account(struct sched *sched, struct td_task *task)
+/*
+ * Looks at the clock, which costs as much as several switches: after one resumption at first, after up to 64 while slices
+ * are short. Returns false when the turn is over; otherwise some more resumptions are granted.
+ */
+static bool grant_slices(struct sched *sched)
 {
-    sched->current = task;
-    sched->ops_left = CHECKPOINTS_MAX;
-    atomic_store_explicit(&sched->running_site, task ? task->site : NULL, memory_order_relaxed);
+    td_time now = td_now(), took = now - sched->looked_at, in_turn = now - sched->turn_began;
+
+    sched->turn_slices += sched->slices_granted;
+    if (sched->tracer || sched->choose)
+        sched->slices_granted = 1;  /* so that every switch comes this way */
+    else if (took > (td_time)sched->slices_granted * SHORT_SLICE_NS * 4)
+        sched->slices_granted = 1;
+    else if (took < (td_time)sched->slices_granted * SHORT_SLICE_NS && sched->slices_granted < SLICES_MAX)
+        sched->slices_granted *= 2;
+    sched->looked_at = now;
+    if (in_turn >= TURN_MAX_NS || (sched->turn_slices >= TURN_SLICES && (in_turn >= TURN_MIN_NS || sched->virtual_clock)))
+        return false;
+    sched->slices_left = sched->slices_granted;
+    return true;
+}
+
+static struct td_task *choose(struct sched *sched)
+{
+    return sched->choose && sched->ready ? sched->choose(sched) : ready_pop(sched);
+}
+
+/* In a forked child: the only task there is goes on, whatever it waits for. */
+static struct td_task *stay(struct td_task *self)
+{
+    self->wait = NULL;
+    self->wake_rc = -EOWNERDEAD;
+    return self;
+}
+
+/* The next task when more is to be done than to take the first, or NULL when it is the loop's turn. */
+static __attribute__((noinline)) struct td_task *next_with_care(struct sched *sched, struct td_task *self)
+{
+    struct td_task *next;
+
+    if (sched->forked)
+        return stay(self);
+    if (sched->tracer && self->wait)
+        sched->tracer->parked(sched->tracer, self);
+    next = sched->ready && grant_slices(sched) ? choose(sched) : NULL;
+    if (next)
+        sched->slices_left--;
+    if (sched->tracer && next != self)
+        sched->tracer->switched(sched->tracer, next);
+    return next;
+}
+
+static inline void account(struct sched *sched, struct td_task *task)
+{
+    task_running = task;
+    atomic_store_explicit(&sched->current, task, memory_order_relaxed);
+    sched->ops_left = TASK_CHECKPOINTS_MAX;
     atomic_store_explicit(&sched->switches, atomic_load_explicit(&sched->switches, memory_order_relaxed) + 1,
                           memory_order_relaxed);
-    if (__builtin_expect(sched->tracer != NULL, 0))
-        sched->tracer->switched(sched->tracer, task);
-}
-
-/* Whether the turn's time is over. The clock costs as much as several switches, so short slices look at it rarely. */
-static bool time_is_up(struct sched *sched)
-{
-    td_time now;
-
-    if (sched->slices_left % sched->look_every != 0)
-        return false;
-    now = td_now();
-    sched->look_every = now - sched->looked_at < SHORT_SLICE_NS * sched->look_every ? CLOCK_EVERY : 1;
-    sched->looked_at = now;
-    return now >= sched->turn_ends;
-}
-
-static struct td_task *pop_ready(struct sched *sched)
-{
-    struct td_list *link = list_pop_front(&sched->ready);
-
-    return link ? container_of(link, struct td_task, link) : NULL;
-}
-
-/* The next task of this turn, or NULL when it is the loop's turn. */
-static struct td_task *next_ready(struct sched *sched)
-{
-    if (sched->slices_left == 0)
-        return NULL;
-    sched->slices_left--;
-    return time_is_up(sched) ? NULL : pop_ready(sched);
 }
 
 /* Leaves the current task for the next ready one, or for the loop. */
-static void switch_away(struct sched *sched, struct td_task *self, int last)
+static inline void switch_away(struct sched *sched, struct td_task *self, int last)
 {
-    struct td_task *next = next_ready(sched);
+    struct td_task *next;
 
+    if (__builtin_expect(sched->slices_left > 0, 1)) {
+        sched->slices_left--;
+        next = ready_pop(sched);
+    } else {
+        next = next_with_care(sched, self);
+    }
     if (next == self)
         return;
     account(sched, next);
@@ -106,65 +136,46 @@ void sched_run(struct sched *sched)
 {
     struct td_task *task;
 
-    sched->slices_left = TURN_SLICES;
-    sched->looked_at = td_now();
-    sched->turn_ends = sched->looked_at + TURN_NS;
-    sched->look_every = 1;
-    task = pop_ready(sched);
-    if (!task)
+    if (!sched->ready)
         return;
+    sched->turn_began = sched->looked_at = td_now();
+    sched->turn_slices = 0;
+    if (sched->tracer || sched->choose)
+        sched->slices_granted = 1;
+    sched->slices_left = sched->slices_granted - 1;
+    task = choose(sched);
+    if (sched->tracer)
+        sched->tracer->switched(sched->tracer, task);
     account(sched, task);
     context_switch(&sched->main, &task->context, 0);
-    assert(sched->current == NULL);
+    assert(!task_running);
 }
 
 int task_park(struct td_task *self, struct wait *wait)
 {
-    assert(self->sched->current == self && !self->wait);
-    if (self->sched->forked)
-        return -EOWNERDEAD;
+    struct sched *sched = self->sched;
+
+    assert(task_running == self && !self->wait);
+    wait->since = sched->looked_at;
     self->wait = wait;
-    if (!wait->since)
-        wait->since = self->sched->looked_at;
-    if (__builtin_expect(self->sched->tracer != NULL, 0))
-        self->sched->tracer->parked(self->sched->tracer, self);
-    switch_away(self->sched, self, 0);
+    self->settled = false;
+    switch_away(sched, self, 0);
     return self->wake_rc;
 }
 
-void task_unpark(struct td_task *task, int rc)
+void task_let_others_run(struct td_task *self)
 {
-    assert(task->wait);
-    task->wait = NULL;
-    task->wake_rc = rc;
-    list_push_back(&task->sched->ready, &task->link);
-    if (__builtin_expect(task->sched->tracer != NULL, 0))
-        task->sched->tracer->unparked(task->sched->tracer, task);
-}
-
-static void let_others_run(struct td_task *self)
-{
-    if (self->sched->forked)
-        return;
-    list_push_back(&self->sched->ready, &self->link);
+    ready_push(self->sched, self);
     switch_away(self->sched, self, 0);
-}
-
-int task_checkpoint(struct td_task *self)
-{
-    if (--self->sched->ops_left == 0) {  /* a cancelled task too: it may go on for a while */
-        self->sched->ops_left = CHECKPOINTS_MAX;
-        let_others_run(self);
-    }
-    return self->scope->cancelled ? scope_refusal(self) : 0;
 }
 
 int td_yield(void)
 {
     struct td_task *self = task_self(__func__);
 
-    let_others_run(self);
-    return self->scope->cancelled ? scope_refusal(self) : 0;
+    ready_push(self->sched, self);
+    switch_away(self->sched, self, 0);
+    return task_verdict(self);
 }
 
 static void task_main(void *arg)
@@ -176,48 +187,73 @@ static void task_main(void *arg)
     context_arrived();
     rc = self->fn(self->arg);
     if (sched->forked)
-        fail("a forked child returned from the task spawned at %s; end it with _exit, or with one of the exec calls", self->site);
+        fail("a forked child returned from the task spawned at %s; end it with _exit, or with one of the exec calls",
+             self->site);
     if (self->scope != self->home)
         fail("the task spawned at %s returned without joining a scope it had opened; call td_scope_join on every "
              "path", self->site);
+    if (self->result)
+        *self->result = rc;
     scope_task_done(self->home, self, rc);
+    self->id = 0;  /* no handle means it any more */
     if (__builtin_expect(sched->tracer != NULL, 0))
         sched->tracer->done(sched->tracer, self);
-    list_remove(&self->all);
     sched->tasks--;
+    if (--sched->census_in == 0)
+        census_sample(sched, self);
     /* Nobody takes a stack between here and the switch, so this one may be given back under our feet. */
-    stack_give(&sched->stacks, (char *)self + sizeof *self + sizeof(void *));
+    stack_give(&self->stack);
     switch_away(sched, self, 1);
     assert(!"a finished task was resumed");
 }
 
-int task_create(struct sched *sched, struct td_scope *scope, td_fn fn, void *arg, const char *site)
+/* The pool of stacks of this size; NULL when the size is out of range. */
+static struct stack_pool *pool_for(struct sched *sched, size_t size)
 {
-    struct td_task *task;
-    void *low, *top;
-    int rc = stack_take(&sched->stacks, &low, &top);
+    size_t class_size = STACK_SIZE_MIN;
+    unsigned i = 0;
 
-    if (rc < 0)
-        return rc;
-    /* The task itself lies at the top of its stack, under the pool's link: an idle task costs one page. */
-    task = (struct td_task *)(void *)((char *)top - sizeof(void *) - sizeof *task);
-    assert((uintptr_t)task % _Alignof(struct td_task) == 0);
-    list_init(&task->link);
+    if (size == 0 || size == sched->stack_size_default)
+        return &sched->stacks;
+    if (size > STACK_SIZE_MAX)
+        return NULL;
+    for (; class_size < size; class_size *= 4)
+        i++;
+    if (!sched->classes[i].guards)
+        stack_pool_init(&sched->classes[i], &sched->guards, class_size, sizeof(struct td_task));
+    return &sched->classes[i];
+}
+
+int task_create(struct sched *sched, struct td_scope *scope, const struct spawn *spawn, struct td_task **created)
+{
+    struct stack_pool *pool = pool_for(sched, spawn->stack_size);
+    struct td_task *task;
+    struct stack *stack;
+
+    if (!pool)
+        return -EINVAL;
+    stack = stack_take(pool);
+    if (!stack)
+        return -ENOMEM;
+    task = container_of(stack, struct td_task, stack);
     task->sched = sched;
     task->scope = task->home = scope;
     task->wait = NULL;
-    task->wake_rc = 0;
-    task->fn = fn;
-    task->arg = arg;
-    task->site = site;
-    context_make(&task->context, low, ((size_t)((char *)task - (char *)low)) & ~(size_t)15, task_main, task);
+    task->cancelled = task->settled = false;
+    task->id = ++sched->spawned;
+    task->fn = spawn->fn;
+    task->arg = spawn->arg;
+    task->result = spawn->result;
+    task->name = spawn->name;
+    atomic_store_explicit(&task->site, spawn->site, memory_order_relaxed);
+    context_make(&task->context, stack->low, (size_t)((char *)task - stack->low), task_main, task);
     list_push_back(&scope->tasks, &task->sibling);
-    list_push_back(&sched->all, &task->all);
     scope->running++;
     sched->tasks++;
-    list_push_back(&sched->ready, &task->link);
+    ready_push(sched, task);
     if (__builtin_expect(sched->tracer != NULL, 0))
         sched->tracer->spawned(sched->tracer, task);
+    *created = task;
     return 0;
 }
 
@@ -226,9 +262,13 @@ int sched_open(struct sched *sched, size_t stack_size)
     if (this_sched)
         return -EBUSY;
     memset(sched, 0, sizeof *sched);
-    list_init(&sched->ready);
-    list_init(&sched->all);
-    stack_pool_init(&sched->stacks, stack_size, STACK_GUARD_AUTO);
+    sched->ready_end = &sched->ready;
+    sched->slices_granted = 1;
+    sched->stack_size_default = stack_size;
+    timers_init(&sched->timers, td_now());
+    stack_guards_init(&sched->guards, STACK_GUARD_AUTO);
+    stack_pool_init(&sched->stacks, &sched->guards, stack_size, sizeof(struct td_task));
+    census_init(sched);
     context_adopt_thread(&sched->main);
     scope_init(&sched->root, NULL, NULL);
     this_sched = sched;
@@ -238,30 +278,25 @@ int sched_open(struct sched *sched, size_t stack_size)
 void sched_close(struct sched *sched)
 {
     assert(sched->tasks == 0 && this_sched == sched);
+    census_close(sched);
     stack_pool_close(&sched->stacks);
+    for (unsigned i = 0; i < STACK_CLASSES; i++)
+        stack_pool_close(&sched->classes[i]);
     this_sched = NULL;
+}
+
+const struct stack *sched_guard_owner(const struct sched *sched, const void *address)
+{
+    const struct stack *owner = stack_guard_owner(&sched->stacks, address);
+
+    for (unsigned i = 0; i < STACK_CLASSES && !owner; i++)
+        owner = stack_guard_owner(&sched->classes[i], address);
+    return owner;
 }
 
 int sched_start(struct sched *sched, td_fn fn, void *arg, const char *site)
 {
-    return task_create(sched, &sched->root, fn, arg, site);
-}
-
-void sched_dump(struct sched *sched)
-{
-    td_time now = td_now();
-
-    for (struct td_list *at = sched->all.next; at != &sched->all; at = at->next) {
-        struct td_task *task = container_of(at, struct td_task, all);
-        struct wait *wait = task->wait;
-
-        if (wait && wait->since)
-            td_log(TD_LOG_INFO, "task spawned at %s waits: %s, since %.3f s", task->site, wait->what,
-                   (double)(now - wait->since) / 1e9);
-        else
-            td_log(TD_LOG_INFO, "task spawned at %s %s%s", task->site, wait ? "waits: " : "is ready",
-                   wait ? wait->what : "");
-    }
+    return task_create(sched, &sched->root, &(struct spawn){.fn = fn, .arg = arg, .site = site}, &(struct td_task *){NULL});
 }
 
 struct sleep {

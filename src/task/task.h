@@ -21,27 +21,36 @@
 #include "task/stack.h"
 #include "task/timers.h"
 
+#define TASK_CHECKPOINTS_MAX 128  /* that a task may pass without parking before others have their turn */
+#define STACK_CLASSES 7           /* 16 KiB, and four times as much each */
+
 struct wait {
     void (*abort)(struct wait *wait);  /* NULL: this wait ends by itself soon after a cancellation, or must not be cut short */
     const char *what;                  /* for dumps: "sleep", "read from a socket" */
-    td_time since;                     /* when it began, give or take a turn; set by task_park where it is 0 */
+    td_time since;                     /* when it began, about: the scheduler's latest look at the clock */
 };
 
 struct sched;
 
+/* Ordered by use: what a switch touches shares a cache line. */
 struct td_task {
-    struct td_list link;      /* in the ready queue */
-    struct td_list all;       /* in sched->all */
-    struct td_list sibling;   /* in home->tasks */
-    struct context context;
+    struct td_task *next;     /* in the ready queue */
     struct sched *sched;
     struct td_scope *scope;   /* the innermost it is in */
-    struct td_scope *home;    /* the one it was spawned in */
     struct wait *wait;        /* while parked */
     int wake_rc;
+    bool cancelled;           /* by td_cancel: it alone */
+    bool settled;             /* parked since the last sweep over the stacks */
+    struct context context;
+    struct td_list sibling;   /* in home->tasks */
+    struct td_scope *home;    /* the one it was spawned in */
+    uint64_t id;              /* of all tasks of the loop, this is the id-th */
     td_fn fn;
     void *arg;
-    const char *site;         /* where it was spawned: "file:line" */
+    int *result;              /* where its spawner wants what fn returned; may be NULL */
+    const char *name;         /* may be NULL */
+    _Atomic(const char *) site;  /* where it was spawned: "file:line"; atomic, for the watchdog's thread */
+    struct stack stack;       /* last: see stack.h */
 };
 
 /* What a tracer is told. It may not wait, spawn or unpark. Upper floors hand it in; see src/debug. */
@@ -54,35 +63,32 @@ struct sched_tracer {
 };
 
 struct sched {
-    struct td_list ready, all;
-    struct td_task *current;
-    struct context main;      /* the loop's own context: the thread's stack */
-    struct timers timers;
-    struct stack_pool stacks;
+    struct td_task *ready, **ready_end;  /* first in, first out */
+    _Atomic(struct td_task *) current;
+    _Atomic uint64_t switches;   /* moves with every resumption */
+    unsigned slices_left;        /* resumptions until the clock is looked at */
+    unsigned slices_granted;     /* at the last look */
+    unsigned ops_left;           /* checkpoints the current task may pass without parking before it yields */
+    struct sched_tracer *tracer; /* NULL while nobody traces */
+    struct td_task *(*choose)(struct sched *sched);  /* takes one of the ready tasks; NULL: the first */
+    struct context main;         /* the loop's own context: the thread's stack */
+    size_t tasks;                /* alive */
+    uint64_t spawned;
+    td_time turn_began, looked_at;
+    bool virtual_clock;          /* it stands while tasks run */
+    bool forked;                 /* this is a forked child: the loop and all other tasks are the parent's */
+    unsigned turn_slices;        /* in this turn, as of the last look */
     struct td_scope root;
-    size_t tasks;             /* alive */
-    unsigned slices_left;     /* resumptions until the loop gets its turn, for I/O and timers */
-    unsigned ops_left;        /* checkpoints the current task may pass without parking before it yields */
-    td_time turn_ends, looked_at; /* the clock was, last */
-    unsigned look_every;      /* so many resumptions: often while tasks take long */
-    bool forked;              /* this is a forked child: the loop and all other tasks are the parent's */
-    /* For the watchdog's thread: which task runs, and a count that moves with every resumption. */
-    _Atomic(const char *) running_site;
-    _Atomic uint64_t switches;
-    struct sched_tracer *tracer;  /* NULL while nobody traces */
+    struct timers timers;
+    struct stack_guards guards;
+    size_t stack_size_default;
+    struct stack_pool stacks, classes[STACK_CLASSES];  /* of the default size, and of others */
+    struct census *census;       /* what stacks were used, by spawn site; may be NULL */
+    unsigned census_in;          /* so many tasks' ends until one is looked at */
 };
 
-/* Where the task that runs now was spawned; NULL when none does. Any thread. */
-static inline const char *sched_running_site(const struct sched *sched)
-{
-    return atomic_load_explicit(&sched->running_site, memory_order_relaxed);
-}
-
-/* The lowest address of the task's stack that is not guard; the highest is the task itself. */
-static inline void *task_stack_low(const struct td_task *task, const struct sched *sched)
-{
-    return (char *)(uintptr_t)task + sizeof *task + sizeof(void *) - sched->stacks.slot_size + sched->stacks.guard_size;
-}
+/* tidy: allow, because "the calling task" is what task functions mean by their missing argument */
+extern _Thread_local struct td_task *task_running __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
 /* The scheduler of the calling thread, NULL when it runs none. */
 struct sched *sched_current(void);
@@ -96,46 +102,131 @@ void sched_forked(void);
 /* In a child that is no task and goes its own way: as if this thread had never run a scheduler. */
 void sched_disown(void);
 
+_Noreturn void task_missing(const char *function);
+
 /* The calling task; aborts, naming the function, when the caller is not a task. */
-struct td_task *task_self(const char *function);
+static inline struct td_task *task_self(const char *function)
+{
+    struct td_task *self = task_running;
+
+    if (__builtin_expect(!self, 0))
+        task_missing(function);
+    return self;
+}
 
 int sched_open(struct sched *sched, size_t stack_size);
 void sched_close(struct sched *sched);   /* no task may be alive */
 
+/* The stack whose guard covers this address, or NULL. Safe in a signal handler on the scheduler's thread. */
+const struct stack *sched_guard_owner(const struct sched *sched, const void *address);
+
+/* Where the task that runs now was spawned; NULL when none runs. Any thread. */
+static inline const char *sched_running_site(const struct sched *sched)
+{
+    const struct td_task *task = atomic_load_explicit(&sched->current, memory_order_relaxed);
+
+    /* It may have ended since, and another be about to take its place; the memory stays a task's. */
+    return task ? atomic_load_explicit(&task->site, memory_order_relaxed) : NULL;
+}
+
 /* Spawns the first task, in the root scope. */
 int sched_start(struct sched *sched, td_fn fn, void *arg, const char *site);
 
-/* Runs ready tasks for at most one turn: 64 resumptions or about 500 microseconds, whichever ends first. */
+/*
+ * Runs ready tasks for one turn: until none is ready, or 64 resumptions have taken 50 microseconds, or fewer of them
+ * 500. Short slices run longer than 64 times because looking at the clock and at the kernel would cost more than they
+ * do.
+ */
 void sched_run(struct sched *sched);
 
 /* Writes a log line for every task: where it was spawned, and what it waits for. */
 void sched_dump(struct sched *sched);
+
+/* To be called after `tracer`, `choose` or `forked` was changed: from now on every switch looks at them. */
+static inline void sched_attend(struct sched *sched)
+{
+    sched->slices_left = 0;
+}
+
+static inline void ready_push(struct sched *sched, struct td_task *task)
+{
+    task->next = NULL;
+    *sched->ready_end = task;
+    sched->ready_end = &task->next;
+}
+
+static inline struct td_task *ready_pop(struct sched *sched)
+{
+    struct td_task *task = sched->ready;
+
+    if (task && !(sched->ready = task->next))
+        sched->ready_end = &sched->ready;
+    return task;
+}
+
+/* Lets every other ready task run once. */
+void task_let_others_run(struct td_task *self);
+
+int scope_verdict(const struct td_task *self);  /* scope.c: of a task in a cancelled scope, or cancelled itself */
+
+/* What a checkpoint answers: 0 or -ECANCELED; -EOWNERDEAD in a forked child. */
+static inline int task_verdict(const struct td_task *self)
+{
+    return self->scope->cancelled | self->cancelled ? scope_verdict(self) : 0;
+}
 
 /*
  * What every function that may wait does first, whether or not it will wait: notices a cancellation, and lets
  * others run when the caller has passed many checkpoints without parking. Returns 0 or -ECANCELED; -EOWNERDEAD in a
  * forked child.
  */
-int task_checkpoint(struct td_task *self);
+static inline int task_checkpoint(struct td_task *self)
+{
+    if (__builtin_expect(--self->sched->ops_left == 0, 0)) {  /* a cancelled task too: it may go on for a while */
+        self->sched->ops_left = TASK_CHECKPOINTS_MAX;
+        task_let_others_run(self);
+    }
+    return task_verdict(self);
+}
 
 /* Parks the calling task until task_unpark; returns what that was given. In a forked child -EOWNERDEAD, at once. */
 int task_park(struct td_task *self, struct wait *wait);
 
 /* Makes a parked task ready. The wait is over: its `abort` is not called any more. */
-void task_unpark(struct td_task *task, int rc);
+static inline void task_unpark(struct td_task *task, int rc)
+{
+    struct sched *sched = task->sched;
 
-/* Only scope.c and task.c call these. */
+    task->wait = NULL;
+    task->wake_rc = rc;
+    ready_push(sched, task);
+    if (__builtin_expect(sched->tracer != NULL, 0))
+        sched->tracer->unparked(sched->tracer, task);
+}
+
+/* Only this room calls these. */
+struct spawn {
+    td_fn fn;
+    void *arg;
+    const char *site, *name;
+    int *result;
+    size_t stack_size;
+};
+
+/* The scope after `at` in a walk over root and all scopes inside it, parents first; NULL at the end. */
+struct td_scope *scope_walk(struct td_scope *root, struct td_scope *at);
+
+int task_create(struct sched *sched, struct td_scope *scope, const struct spawn *spawn, struct td_task **created);
 void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task *owner);
 void scope_task_done(struct td_scope *scope, struct td_task *task, int rc);
-void scope_interrupt(struct td_task *task);
 
 /* Why the scope was cancelled, in words; NULL when it was not. */
 const char *scope_cause(const struct td_scope *scope);
 
-int scope_refusal(const struct td_task *task);  /* why its next wait is refused, when its scope is cancelled */
-int task_create(struct sched *sched, struct td_scope *scope, td_fn fn, void *arg, const char *site);
-
 /* Cancels every task of the scheduler, shielded ones too. */
 void sched_cancel(struct sched *sched);
+
+/* The calling task and an open scope of its loop; aborts, naming the function, otherwise. */
+struct td_task *scope_user(const struct td_scope *scope, const char *function);
 
 #endif

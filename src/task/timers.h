@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Timers of a loop: an intrusive pairing heap (Fredman, Sedgewick, Sleator, Tarjan 1986), so that arming one can never
- * fail for memory. Insertion is constant time, removal logarithmic (amortised).
+ * Timers of a loop, intrusive, so that arming one can never fail for memory.
+ *
+ * Those due soon lie in a pairing heap (Fredman, Sedgewick, Sleator, Tarjan 1986), which keeps the exact order. The others
+ * lie in the buckets of a hierarchical wheel (Varghese and Lauck 1987, scheme 7), where arming and disarming cost a few
+ * stores however many there are; a bucket is emptied towards the heap when its time comes near. A deadline that is
+ * disarmed long before it is due, which most are, never sees the heap.
  */
 #ifndef TANDEM_TASK_TIMERS_H
 #define TANDEM_TASK_TIMERS_H
@@ -11,9 +15,15 @@
 
 #include "tandem/time.h"
 
+#define TIMER_LEVELS 8
+#define TIMER_SLOTS 64
+
 struct timers {
-    struct td_timer *first;
+    struct td_timer *near;   /* due before tick `base`: the heap */
     struct td_timer *later;  /* armed while others fire: they wait for the next round */
+    uint64_t base;           /* in ticks: the first that the wheel may hold */
+    uint64_t taken[TIMER_LEVELS];  /* a bit for each bucket that is not empty */
+    struct td_timer *bucket[TIMER_LEVELS][TIMER_SLOTS];
     size_t count;
     unsigned round;          /* of firing: moves with every timers_fire */
     bool firing;
@@ -21,10 +31,23 @@ struct timers {
 
 typedef void (*timer_fn)(struct td_timer *timer);
 
+void timers_init(struct timers *timers, td_time now);
 void timer_init(struct td_timer *timer, timer_fn fire);
 void timers_arm(struct timers *timers, struct td_timer *timer, td_time at);    /* must not be armed */
-void timers_disarm(struct timers *timers, struct td_timer *timer);            /* harmless when it is not armed */
-td_time timers_next(const struct timers *timers);                             /* TD_FOREVER when there is none */
+void timers_remove(struct timers *timers, struct td_timer *timer);            /* must be armed */
+
+/* Harmless when it is not armed. */
+static inline void timers_disarm(struct timers *timers, struct td_timer *timer)
+{
+    if (timer->armed)
+        timers_remove(timers, timer);
+}
+
+/*
+ * When to look again: the earliest timer's time, or, where finding that would mean looking through many, a little before
+ * it. TD_FOREVER when there is none.
+ */
+td_time timers_next(const struct timers *timers);
 
 /*
  * Disarms and fires every timer due at `now`, earliest first. A timer armed by one of them for a time not after now

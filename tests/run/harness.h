@@ -101,7 +101,7 @@ UNUSED static bool expect_text_at(const char *got, const char *wanted, const cha
 /* Lets the others run until each of them waits. The caller must not be cancelled. */
 UNUSED static void settle(void)
 {
-    while (expect_int(td_yield(), 0) && !list_empty(&sched_current()->ready))
+    while (expect_int(td_yield(), 0) && sched_current()->ready)
         ;
 }
 

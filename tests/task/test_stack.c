@@ -20,14 +20,30 @@ static bool kernel_has_guards(void)
     return has;
 }
 
+struct header {
+    char owners[100];
+    struct stack stack;
+};
+
+struct pool {
+    struct stack_pool pool;
+    struct stack_guards guards;
+};
+
+static char *top_of(struct stack *stack)
+{
+    return (char *)container_of(stack, struct header, stack);
+}
+
 /* The kind of guard is the case's state. */
-static void pool_open(void **state, struct stack_pool *pool, size_t slot_size)
+static void pool_open(void **state, struct pool *pool, size_t slot_size)
 {
     enum stack_guard guard = (enum stack_guard)(uintptr_t)*state;
 
     if (guard == STACK_GUARD_MADVISE && !kernel_has_guards())
         skip();
-    stack_pool_init(pool, slot_size, guard);
+    stack_guards_init(&pool->guards, guard);
+    stack_pool_init(&pool->pool, &pool->guards, slot_size, sizeof(struct header));
 }
 
 static bool can_write(void *address)
@@ -45,120 +61,179 @@ static bool can_write(void *address)
 
 static void all_but_the_guard_is_usable(void **state)
 {
-    struct stack_pool pool;
-    void *low, *top;
+    struct pool pool;
 
     pool_open(state, &pool, SLOT);
     for (int i = 0; i < 100; i++) {
-        assert_int_equal(stack_take(&pool, &low, &top), 0);
-        assert_int_equal((char *)top - (char *)low, SLOT - pool.guard_size);
-        assert_int_equal((uintptr_t)top % 16, 0);
-        memset(low, 0x5A, SLOT - pool.guard_size);
-        assert_false(can_write((char *)low - 1));
-        assert_false(can_write((char *)low - pool.guard_size));
+        struct stack *stack = stack_take(&pool.pool);
+
+        assert_non_null(stack);
+        assert_int_equal((uintptr_t)top_of(stack) % 64, 0);
+        assert_true(top_of(stack) - stack->low >= SLOT - 4096 - 1024 - 256);
+        memset(stack->low, 0x5A, (size_t)(top_of(stack) - stack->low));
+        assert_false(can_write(stack->low - 1));
+        assert_false(can_write(stack->low - pool.pool.guard_size));
     }
-    stack_pool_close(&pool);
+    stack_pool_close(&pool.pool);
 }
 
 static void a_guard_stays_when_its_stack_is_reused(void **state)
 {
-    struct stack_pool pool;
-    void *low, *top;
+    struct pool pool;
 
     pool_open(state, &pool, SLOT);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(stack_take(&pool, &low, &top), 0);
-        assert_false(can_write((char *)low - 1));
-        stack_give(&pool, top);
+        struct stack *stack = stack_take(&pool.pool);
+
+        assert_false(can_write(stack->low - 1));
+        stack_trim(stack, 4096);
+        assert_false(can_write(stack->low - 1));
+        stack_give(stack);
     }
-    stack_pool_close(&pool);
+    stack_pool_close(&pool.pool);
 }
 
 /* The hottest stack first: last in, first out. */
 static void the_last_one_back_is_the_next_one_out(void **state)
 {
-    void *low, *tops[MANY], *top;
-    struct stack_pool pool;
+    struct stack *stacks[MANY];
+    struct pool pool;
 
     pool_open(state, &pool, 16 * 1024);
     for (int i = 0; i < MANY; i++)
-        assert_int_equal(stack_take(&pool, &low, &tops[i]), 0);
+        stacks[i] = stack_take(&pool.pool);
     for (int i = 0; i < MANY; i++)
-        stack_give(&pool, tops[i]);
-    for (int i = MANY - 1; i >= 0; i--) {
-        assert_int_equal(stack_take(&pool, &low, &top), 0);
-        assert_ptr_equal(top, tops[i]);
-        assert_ptr_equal((char *)top - 16 * 1024 + pool.guard_size, low);
-    }
-    stack_pool_close(&pool);
+        stack_give(stacks[i]);
+    for (int i = MANY - 1; i >= 0; i--)
+        assert_ptr_equal(stack_take(&pool.pool), stacks[i]);
+    stack_pool_close(&pool.pool);
 }
 
 static void no_two_stacks_overlap(void **state)
 {
-    void *lows[MANY], *tops[MANY];
-    struct stack_pool pool;
+    struct stack *stacks[MANY];
+    struct pool pool;
 
     pool_open(state, &pool, 20000);  /* rounded up to whole pages */
-    assert_int_equal(pool.slot_size % 4096, 0);
+    assert_int_equal(pool.pool.slot_size % 4096, 0);
     for (int i = 0; i < MANY; i++) {
-        assert_int_equal(stack_take(&pool, &lows[i], &tops[i]), 0);
-        *(int *)lows[i] = i;
-        *((int *)tops[i] - 1) = i;
+        stacks[i] = stack_take(&pool.pool);
+        memcpy(stacks[i]->low, &i, sizeof i);
+        memcpy(top_of(stacks[i]), &i, sizeof i);
     }
     for (int i = 0; i < MANY; i++) {
-        assert_int_equal(*(int *)lows[i], i);
-        assert_int_equal(*((int *)tops[i] - 1), i);
+        assert_memory_equal(stacks[i]->low, &i, sizeof i);
+        assert_memory_equal(top_of(stacks[i]), &i, sizeof i);
     }
-    stack_pool_close(&pool);
+    stack_pool_close(&pool.pool);
 }
 
 static void a_slot_may_be_larger_than_a_slab(void **state)
 {
-    struct stack_pool pool;
-    void *low, *top;
+    struct stack *stack;
+    struct pool pool;
 
     pool_open(state, &pool, STACK_SIZE_MAX);
-    assert_int_equal(stack_take(&pool, &low, &top), 0);
-    *(char *)low = *((char *)top - 1) = 1;
-    assert_false(can_write((char *)low - 1));
-    stack_pool_close(&pool);
+    stack = stack_take(&pool.pool);
+    assert_non_null(stack);
+    *stack->low = *(top_of(stack) - 1) = 1;
+    assert_false(can_write(stack->low - 1));
+    stack_pool_close(&pool.pool);
 }
 
 static void a_guard_knows_its_stack(void **state)
 {
-    struct stack_pool pool;
-    void *low, *top, *other_low, *other;
+    struct stack *stack, *other;
+    struct pool pool;
 
     pool_open(state, &pool, SLOT);
-    assert_int_equal(stack_take(&pool, &low, &top), 0);
-    assert_int_equal(stack_take(&pool, &other_low, &other), 0);
-    assert_ptr_equal(stack_guard_owner(&pool, (char *)low - 1), top);
-    assert_ptr_equal(stack_guard_owner(&pool, (char *)low - pool.guard_size), top);
-    assert_ptr_equal(stack_guard_owner(&pool, (char *)other_low - 1), other);
-    assert_null(stack_guard_owner(&pool, low));
-    assert_null(stack_guard_owner(&pool, (char *)top - 1));
-    assert_null(stack_guard_owner(&pool, &pool));
-    assert_null(stack_guard_owner(&pool, NULL));
-    stack_pool_close(&pool);
+    stack = stack_take(&pool.pool);
+    other = stack_take(&pool.pool);
+    assert_ptr_equal(stack_guard_owner(&pool.pool, stack->low - 1), stack);
+    assert_ptr_equal(stack_guard_owner(&pool.pool, stack->low - pool.pool.guard_size), stack);
+    assert_ptr_equal(stack_guard_owner(&pool.pool, other->low - 1), other);
+    assert_null(stack_guard_owner(&pool.pool, stack->low));
+    assert_null(stack_guard_owner(&pool.pool, top_of(stack) - 1));
+    assert_null(stack_guard_owner(&pool.pool, &pool));
+    assert_null(stack_guard_owner(&pool.pool, NULL));
+    stack_pool_close(&pool.pool);
+}
+
+static void what_was_used_is_measured_and_given_back(void **state)
+{
+    struct stack *stack;
+    struct pool pool;
+
+    pool_open(state, &pool, SLOT);
+    stack = stack_take(&pool.pool);
+    assert_int_equal(stack_measure(stack), 4096);
+    memset(top_of(stack) - 40000, 1, 40000);
+    assert_in_range(stack_measure(stack), 40000, 45056);
+    stack_trim(stack, 10000);
+    assert_int_equal(stack_measure(stack), 12288);
+    stack_trim(stack, 50000);  /* nothing lies below */
+    assert_int_equal(stack_measure(stack), 12288);
+    assert_int_equal(top_of(stack)[-40000], 0);
+    stack_pool_close(&pool.pool);
+}
+
+struct seen {
+    unsigned count;
+    size_t most;
+};
+
+static size_t see(struct stack *stack, size_t resident, void *arg)
+{
+    struct seen *seen = arg;
+
+    seen->count++;
+    seen->most = resident > seen->most ? resident : seen->most;
+    return 4096;
+}
+
+static void a_sweep_sees_every_stack_once(void **state)
+{
+    struct seen seen = {0, 0};
+    struct stack *stack;
+    struct pool pool;
+
+    pool_open(state, &pool, SLOT);
+    assert_false(stack_sweep(&pool.pool, see, &seen));
+    for (int i = 0; i < MANY; i++) {
+        stack = stack_take(&pool.pool);
+        if (i % 3 == 0)
+            top_of(stack)[-20000] = 1;
+        if (i % 2 == 0)
+            stack_give(stack);
+    }
+    while (stack_sweep(&pool.pool, see, &seen))
+        ;
+    assert_in_range(seen.most, 20000, 25000);
+    seen = (struct seen){0, 0};
+    while (stack_sweep(&pool.pool, see, &seen))
+        ;
+    assert_true(seen.count >= MANY / 2);  /* every other one was the same stack again */
+    assert_int_equal(seen.most, 4096);    /* the sweep before gave the rest back */
+    stack_pool_close(&pool.pool);
 }
 
 static int exhaust_the_budget(void **state)
 {
-    struct stack_pool pool;
-    void *low, *top;
-    int rc = 0;
+    struct stack *stack = NULL;
+    struct pool pool;
 
-    stack_pool_init(&pool, SLOT, STACK_GUARD_MPROTECT);
-    pool.guards_left = 3;
-    for (int i = 0; i < 3 && rc == 0; i++)
-        rc = stack_take(&pool, &low, &top);
-    expect_int(rc, 0);
+    stack_guards_init(&pool.guards, STACK_GUARD_MPROTECT);
+    stack_pool_init(&pool.pool, &pool.guards, SLOT, sizeof(struct header));
+    pool.guards.left = 3;
+    for (int i = 0; i < 3; i++)
+        stack = stack_take(&pool.pool);
+    expect(stack != NULL);
     for (int i = 0; i < 4; i++)
-        expect_int(stack_take(&pool, &low, &(void *){NULL}), -ENOMEM);
-    stack_give(&pool, top);  /* one that is guarded already costs no more */
-    expect_int(stack_take(&pool, &low, &top), 0);
-    expect_int(stack_take(&pool, &low, &top), -ENOMEM);
-    stack_pool_close(&pool);
+        expect(stack_take(&pool.pool) == NULL);
+    stack_give(stack);  /* one that is guarded already costs no more */
+    expect(stack_take(&pool.pool) == stack);
+    expect(stack_take(&pool.pool) == NULL);
+    stack_pool_close(&pool.pool);
     return 0;
 }
 
@@ -174,13 +249,13 @@ static void without_a_guard_there_is_no_stack(void **state)
 
 static int guard_in_vain(void **state)
 {
-    struct stack_pool pool;
-    void *low, *top;
+    struct pool pool;
 
-    stack_pool_init(&pool, SLOT, STACK_GUARD_AUTO);
-    expect_int(stack_take(&pool, &low, &top), 0);
-    expect_int(pool.guard, kernel_has_guards() ? STACK_GUARD_AUTO : STACK_GUARD_MPROTECT);
-    stack_pool_close(&pool);
+    stack_guards_init(&pool.guards, STACK_GUARD_AUTO);
+    stack_pool_init(&pool.pool, &pool.guards, SLOT, sizeof(struct header));
+    expect(stack_take(&pool.pool) != NULL);
+    expect_int(pool.guards.kind, kernel_has_guards() ? STACK_GUARD_AUTO : STACK_GUARD_MPROTECT);
+    stack_pool_close(&pool.pool);
     return 0;
 }
 
@@ -200,6 +275,7 @@ int main(void)
         ON_BOTH_GUARDS(all_but_the_guard_is_usable), ON_BOTH_GUARDS(a_guard_stays_when_its_stack_is_reused),
         ON_BOTH_GUARDS(the_last_one_back_is_the_next_one_out), ON_BOTH_GUARDS(no_two_stacks_overlap),
         ON_BOTH_GUARDS(a_slot_may_be_larger_than_a_slab), ON_BOTH_GUARDS(a_guard_knows_its_stack),
+        ON_BOTH_GUARDS(what_was_used_is_measured_and_given_back), ON_BOTH_GUARDS(a_sweep_sees_every_stack_once),
         cmocka_unit_test(without_a_guard_there_is_no_stack), cmocka_unit_test(the_kernel_chooses_the_guard),
     };
 

@@ -32,6 +32,7 @@ static void fire(struct td_timer *timer)
 static void world_init(struct world *world)
 {
     memset(world, 0, sizeof *world);
+    timers_init(&world->timers, 0);
     for (int i = 0; i < TIMERS; i++) {
         struct alarm *alarm = &world->alarms[i];
 
@@ -69,7 +70,9 @@ static void check(const struct world *world)
     size_t count;
     td_time next = model_next(world, &count);
 
-    assert_int_equal(timers_next(&world->timers), next);
+    /* Where many timers lie far off it may be told to look earlier, never later. */
+    assert_true(timers_next(&world->timers) <= next);
+    assert_true(count > 8 || timers_next(&world->timers) == next);
     assert_int_equal(world->timers.count, count);
 }
 
@@ -93,6 +96,12 @@ static void fire_and_check(struct world *world, td_time now)
     }
 }
 
+/* From nanoseconds to days, each order of magnitude as likely as the next. */
+static td_time some_time(struct random *random)
+{
+    return (td_time)(random_below(random, 1000) << random_below(random, 38));
+}
+
 static void as_a_sorted_array(void **state)
 {
     struct random random = random_seeded();
@@ -106,7 +115,7 @@ static void as_a_sorted_array(void **state)
 
         switch (random_below(&random, 8)) {
         case 0:
-            now += (td_time)random_below(&random, 40);
+            now += some_time(&random) / 64;
             fire_and_check(&world, now);
             break;
         case 1:
@@ -116,7 +125,7 @@ static void as_a_sorted_array(void **state)
             break;
         default:
             if (!alarm->armed)
-                arm(&world, index, now + (td_time)random_below(&random, 500) - 20);
+                arm(&world, index, now + some_time(&random) - 20);
         }
         if (step % 16 == 0)
             check(&world);
@@ -161,6 +170,31 @@ static void the_order_of_arming_does_not_matter(void **state)
         fire_and_check(&world, TIMERS);
         check(&world);
     }
+}
+
+/* Who sleeps until timers_next says so comes by every timer at its time, and wakes seldom in vain. */
+static void going_from_next_to_next_misses_nothing(void **state)
+{
+    struct random random = random_seeded();
+    static struct world world;
+    int looks = 0, fired = 0;
+    td_time now = 0;
+
+    world_init(&world);
+    for (int i = 0; i < TIMERS; i++)
+        arm(&world, i, some_time(&random));
+    while (fired < TIMERS) {
+        td_time next = timers_next(&world.timers);
+
+        assert_true(next >= now);
+        now = next;
+        fire_and_check(&world, now);
+        for (int i = 0; i < world.fired_count; i++)
+            assert_int_equal(world.alarms[world.fired[i]].timer.at, now);
+        fired += world.fired_count;
+        looks++;
+    }
+    assert_true(looks < 4 * TIMERS);
 }
 
 struct pair {
@@ -225,7 +259,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_a_sorted_array), cmocka_unit_test(forever_is_the_latest),
         cmocka_unit_test(the_order_of_arming_does_not_matter), cmocka_unit_test(a_timer_may_disarm_another_that_is_due),
-        cmocka_unit_test(a_timer_armed_while_firing_waits),
+        cmocka_unit_test(a_timer_armed_while_firing_waits), cmocka_unit_test(going_from_next_to_next_misses_nothing),
     };
 
     return cmocka_run_group_tests_name("task timers", tests, NULL, NULL);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The census of stacks: how much of its stack the tasks of each spawn site have used, and giving back what lies idle.
+ *
+ * The kernel knows which pages have memory, a page at a time, and a question costs a system call: so it is asked for
+ * one finished task in many, and in sweeps over whole slabs, a few at a time, when the loop has nothing else to do. A
+ * sweep gives back what a free stack keeps beyond 16 KiB, and what lies unused below a task that was parked all the
+ * time since the sweep before.
+ */
+#ifndef TANDEM_TASK_CENSUS_H
+#define TANDEM_TASK_CENSUS_H
+
+#include "tandem/stack.h"
+#include "task/task.h"
+
+void census_init(struct sched *sched);
+void census_close(struct sched *sched);
+
+/* Notes what the finishing task has used of its stack. */
+void census_sample(struct sched *sched, struct td_task *task);
+
+/* When the next sweep is due. TD_FOREVER: not until tasks have run again. */
+td_time census_due(const struct sched *sched);
+
+/* Sweeps over some stacks if it is time. To be called when the loop is about to wait. */
+void census_sweep(struct sched *sched, td_time now);
+
+#endif
