@@ -7,6 +7,7 @@
 #define TANDEM_H
 
 #include "tandem/error.h"
+#include "tandem/file.h"
 #include "tandem/gather.h"
 #include "tandem/http.h"
 #include "tandem/io.h"

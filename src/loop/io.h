@@ -11,13 +11,39 @@
 
 #include <poll.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
 #include "base/list.h"
 #include "tandem/time.h"
 
-enum io_kind { IO_ACCEPT, IO_CONNECT, IO_RECEIVE, IO_SEND, IO_READ, IO_POLL, IO_KINDS };
+enum io_kind {
+    IO_ACCEPT, IO_CONNECT, IO_RECEIVE, IO_SEND, IO_READ, IO_POLL,
+    IO_WRITE,
+    /* Calls: with `call` and no `file`. */
+    IO_OPEN, IO_CLOSE, IO_READ_AT, IO_WRITE_AT, IO_SYNC, IO_STAT, IO_TRUNCATE, IO_RENAME, IO_UNLINK, IO_MKDIR,
+    IO_RUN,  /* what no kernel has an operation for */
+    IO_KINDS
+};
+
+#define IO_CALLS IO_OPEN  /* the first of them */
+
+/*
+ * The arguments of a call: what may block in the kernel, on a disk, and cannot be polled. A backend that has no such
+ * operation answers -ENOSYS at the start, and the loop has one of its threads do it (loop/blocking.h).
+ */
+struct io_call {
+    int fd;                        /* IO_STAT: or AT_FDCWD */
+    int flags;                     /* IO_OPEN: open(2)'s; IO_SYNC: 1 for the data alone; IO_STAT, IO_UNLINK: AT_...; IO_RENAME */
+    unsigned mode;                 /* IO_OPEN, IO_MKDIR */
+    const char *path, *to;
+    void *data;
+    size_t size;
+    int64_t offset;                /* IO_READ_AT, IO_WRITE_AT: or -1, the descriptor's own; IO_TRUNCATE: the length */
+    struct statx *status;          /* IO_STAT: STATX_BASIC_STATS and STATX_BTIME are asked for */
+    int (*run)(struct io_call *call);  /* IO_RUN: in a thread; returns a result */
+};
 
 /*
  * A descriptor as backends see it, made with the backend's file_flags. It stays open while an operation on it is
@@ -37,10 +63,11 @@ struct io_op {
     struct io_file *file;
     void (*done)(struct io_op *op, int result);  /* a count, a descriptor, 0, or a negative errno */
     union {
-        struct { void *data; size_t size; } buffer;                    /* IO_RECEIVE, IO_READ */
+        struct { void *data; size_t size; } buffer;                    /* IO_RECEIVE, IO_READ, IO_WRITE */
         const struct msghdr *message;                                  /* IO_SEND; MSG_NOSIGNAL is implied */
         struct { const struct sockaddr *at; socklen_t size; } address; /* IO_CONNECT */
         short events;                                                  /* IO_POLL: POLLIN or POLLOUT */
+        struct io_call *call;                                          /* from IO_CALLS on */
     };
     void *owner;                   /* the starter's, for `done` */
     size_t *pending;               /* counts operations under way; NULL for background ones */
@@ -48,6 +75,7 @@ struct io_op {
     bool background;               /* does not keep a loop of waiting tasks from being a deadlock */
     bool held;                     /* uring: waiting for room in the submission queue */
     bool cancelled;
+    bool to_the_end;               /* its task is not cancelled out of it: closing, say */
 };
 
 struct backend;
@@ -63,7 +91,10 @@ struct backend_table {
      */
     int (*open)(struct backend **backend, const char **why);
     void (*close)(struct backend *backend);
-    /* Starts an operation. True: it is complete already, its result in op->result, and `done` will not be called. */
+    /*
+     * Starts an operation. True: it is complete already, its result in op->result, and `done` will not be called;
+     * for a call, -ENOSYS: somebody else is to do it.
+     */
     bool (*start)(struct backend *backend, struct io_op *op);
     /* Asks a started operation to end. `done` is called now or at a later poll, with -ECANCELED or what came first. */
     void (*cancel)(struct backend *backend, struct io_op *op);
@@ -91,7 +122,11 @@ static inline void io_finish(struct io_op *op, int result)
 
 static inline bool io_is_write(const struct io_op *op)
 {
-    return op->kind == IO_SEND || op->kind == IO_CONNECT || (op->kind == IO_POLL && (op->events & POLLOUT));
+    return op->kind == IO_SEND || op->kind == IO_CONNECT || op->kind == IO_WRITE ||
+           (op->kind == IO_POLL && (op->events & POLLOUT));
 }
+
+/* Does a call here and now, blocking the thread. Returns its result. */
+int io_call_now(const struct io_op *op);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "loop/mask.h"
 #include "task/census.h"
 
 #define STALL_AFTER_DEFAULT_NS 25000000
@@ -139,6 +140,7 @@ int loop_open(struct loop *loop, const td_opts *opts)
         loop->sched.virtual_clock = true;
         timers_init(&loop->sched.timers, loop->virtual_now);
     }
+    mask_writers_signals(&loop->signals_before);
     rc = open_backend(loop, opts->backend);
     if (rc < 0)
         goto close_sched;
@@ -149,6 +151,7 @@ int loop_open(struct loop *loop, const td_opts *opts)
         goto close_backend;
     }
     io_file_init(&loop->wake_file, fd);
+    blocking_init(&loop->blocking, loop);
     wait_for_notes(loop);
     return 0;
 
@@ -156,12 +159,14 @@ close_backend:
     loop->table->close(loop->backend);
 close_sched:
     clock_adopt(NULL);
+    mask_restore(&loop->signals_before);
     sched_close(&loop->sched);
     return rc;
 }
 
 void loop_close(struct loop *loop)
 {
+    blocking_close(&loop->blocking);  /* first: its threads write to the wake-up file */
     loop->closing = true;
     loop_io_cancel(loop, &loop->wake_op);
     while (loop->wake_op.file && loop->table->poll(loop->backend, TD_FOREVER) == 0)
@@ -170,6 +175,7 @@ void loop_close(struct loop *loop)
     loop->table->close(loop->backend);
     close(loop->wake_file.fd);
     clock_adopt(NULL);
+    mask_restore(&loop->signals_before);
     sched_close(&loop->sched);
 }
 
@@ -344,16 +350,19 @@ static void task_io_abort(struct wait *wait)
 
 int loop_io(struct td_task *self, struct io_op *op, const char *what)
 {
-    struct task_io io = {.wait = {task_io_abort, what, 0}, .op = op, .task = self};
+    struct task_io io = {.wait = {op->to_the_end ? NULL : task_io_abort, what, 0}, .op = op, .task = self};
     int rc = task_checkpoint(self);
 
-    if (rc < 0)
+    if (rc < 0 && !op->to_the_end)
         return rc;
     op->done = task_io_done;
     op->owner = &io;
     op->background = false;
-    if (loop_io_start(loop_of(self), op))
+    if (loop_io_start(loop_of(self), op)) {
+        if (op->kind >= IO_CALLS && op->result == -ENOSYS)
+            return blocking_run(&loop_of(self)->blocking, self, op, what);
         return op->result;
+    }
     return task_park(self, &io.wait);
 }
 

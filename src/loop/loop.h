@@ -9,9 +9,11 @@
 #ifndef TANDEM_LOOP_LOOP_H
 #define TANDEM_LOOP_LOOP_H
 
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "base/dice.h"
+#include "loop/blocking.h"
 #include "loop/io.h"
 #include "tandem/run.h"
 #include "task/task.h"
@@ -39,6 +41,8 @@ struct loop {
     struct io_op wake_op;
     uint64_t wake_count;
     _Atomic(struct loop_note *) notes;
+    struct blocking blocking;      /* threads for calls that block */
+    sigset_t signals_before;       /* the thread's mask: SIGPIPE and SIGXFSZ are blocked while the loop lives */
     struct zygote *zygote;         /* forks worker processes (src/pool); the loop only keeps it for them */
     uint64_t seed;
     struct dice dice;              /* td_random's */

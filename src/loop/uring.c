@@ -7,14 +7,17 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "loop/sockets.h"
 
 #define SUBMISSIONS 1024
 #define COMPLETIONS 8192
 #define BATCH 256
+#define OP_FTRUNCATE 55   /* IORING_OP_FTRUNCATE, which liburing 2.3 does not name yet */
 #define CANCEL_MARK 1u  /* tags the completion of a cancel request itself: operations are aligned */
 
 struct backend {
@@ -22,13 +25,27 @@ struct backend {
     struct td_list held;     /* operations that wait for room in the submission queue */
     struct td_list cancels;  /* operations whose cancel waits for room */
     bool poll_first;         /* the kernel knows IORING_RECVSEND_POLL_FIRST (5.19, as COOP_TASKRUN) */
+    bool has[IO_KINDS];      /* calls that the kernel has an operation for */
 };
 
 static const enum io_uring_op wanted_ops[] = {IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_RECV, IORING_OP_SENDMSG,
-                                              IORING_OP_READ, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL};
+                                              IORING_OP_READ, IORING_OP_WRITE, IORING_OP_POLL_ADD,
+                                              IORING_OP_ASYNC_CANCEL};
 
-static int probe(struct io_uring *ring, const char **why)
+/* One by one: the oldest are from Linux 5.1, the youngest is from 6.9, and a thread does what is missing. */
+static const struct {
+    enum io_kind kind;
+    int op;
+} call_ops[] = {
+    {IO_OPEN, IORING_OP_OPENAT},     {IO_CLOSE, IORING_OP_CLOSE},     {IO_READ_AT, IORING_OP_READ},
+    {IO_WRITE_AT, IORING_OP_WRITE},  {IO_SYNC, IORING_OP_FSYNC},      {IO_STAT, IORING_OP_STATX},
+    {IO_TRUNCATE, OP_FTRUNCATE},     {IO_RENAME, IORING_OP_RENAMEAT}, {IO_UNLINK, IORING_OP_UNLINKAT},
+    {IO_MKDIR, IORING_OP_MKDIRAT},
+};
+
+static int probe(struct backend *self, const char **why)
 {
+    struct io_uring *ring = &self->ring;
     struct io_uring_probe *found = io_uring_get_probe_ring(ring);
     int rc = 0;
 
@@ -39,6 +56,8 @@ static int probe(struct io_uring *ring, const char **why)
     for (size_t i = 0; i < sizeof wanted_ops / sizeof *wanted_ops; i++)
         if (!io_uring_opcode_supported(found, (int)wanted_ops[i]))
             rc = -ENOSYS;
+    for (size_t i = 0; i < sizeof call_ops / sizeof *call_ops; i++)
+        self->has[call_ops[i].kind] = io_uring_opcode_supported(found, call_ops[i].op);
     io_uring_free_probe(found);
     if (rc == 0 && !(ring->features & IORING_FEAT_EXT_ARG))
         rc = -ENOSYS;
@@ -72,7 +91,7 @@ static int open_ring(struct io_uring *ring, bool *poll_first, const char **why)
 
 static int uring_open(struct backend **backend, const char **why)
 {
-    struct backend *self = malloc(sizeof *self);
+    struct backend *self = calloc(1, sizeof *self);
     int rc;
 
     if (!self) {
@@ -84,7 +103,7 @@ static int uring_open(struct backend **backend, const char **why)
     rc = open_ring(&self->ring, &self->poll_first, why);
     if (rc < 0)
         goto release;
-    rc = probe(&self->ring, why);
+    rc = probe(self, why);
     if (rc < 0)
         goto close_ring;
     /* A forked child must not share the rings. */
@@ -119,9 +138,49 @@ static struct io_uring_sqe *room(struct backend *self)
     return io_uring_get_sqe(&self->ring);
 }
 
+static void prepare_call(struct io_uring_sqe *sqe, const struct io_op *op)
+{
+    const struct io_call *call = op->call;
+
+    switch (op->kind) {
+    case IO_OPEN:
+        io_uring_prep_openat(sqe, AT_FDCWD, call->path, call->flags, call->mode);
+        break;
+    case IO_CLOSE:
+        io_uring_prep_close(sqe, call->fd);
+        break;
+    case IO_READ_AT:
+        io_uring_prep_read(sqe, call->fd, call->data, (unsigned)call->size, (__u64)call->offset);
+        break;
+    case IO_WRITE_AT:
+        io_uring_prep_write(sqe, call->fd, call->data, (unsigned)call->size, (__u64)call->offset);
+        break;
+    case IO_SYNC:
+        io_uring_prep_fsync(sqe, call->fd, call->flags ? IORING_FSYNC_DATASYNC : 0);
+        break;
+    case IO_STAT:
+        io_uring_prep_statx(sqe, call->fd, call->path, call->flags, STATX_BASIC_STATS | STATX_BTIME, call->status);
+        break;
+    case IO_TRUNCATE:
+        io_uring_prep_rw(OP_FTRUNCATE, sqe, call->fd, NULL, 0, (__u64)call->offset);
+        break;
+    case IO_RENAME:
+        io_uring_prep_renameat(sqe, AT_FDCWD, call->path, AT_FDCWD, call->to, (unsigned)call->flags);
+        break;
+    case IO_UNLINK:
+        io_uring_prep_unlinkat(sqe, AT_FDCWD, call->path, call->flags);
+        break;
+    case IO_MKDIR:
+        io_uring_prep_mkdirat(sqe, AT_FDCWD, call->path, call->mode);
+        break;
+    default:
+        assert(!"no such call");
+    }
+}
+
 static void prepare(struct backend *self, struct io_uring_sqe *sqe, struct io_op *op)
 {
-    int fd = op->file->fd;
+    int fd = op->kind >= IO_CALLS ? -1 : op->file->fd;
 
     switch (op->kind) {
     case IO_ACCEPT:
@@ -144,16 +203,24 @@ static void prepare(struct backend *self, struct io_uring_sqe *sqe, struct io_op
     case IO_POLL:
         io_uring_prep_poll_add(sqe, fd, (unsigned)op->events);
         break;
-    case IO_KINDS:
-        assert(!"no such operation");
+    case IO_WRITE:
+        io_uring_prep_write(sqe, fd, op->buffer.data, (unsigned)op->buffer.size, (__u64)-1);
+        break;
+    default:
+        prepare_call(sqe, op);
     }
     io_uring_sqe_set_data(sqe, op);
 }
 
 static bool uring_start(struct backend *self, struct io_op *op)
 {
-    struct io_uring_sqe *sqe = list_empty(&self->held) ? room(self) : NULL;
+    struct io_uring_sqe *sqe;
 
+    if (op->kind >= IO_CALLS && !self->has[op->kind]) {
+        op->result = -ENOSYS;
+        return true;
+    }
+    sqe = list_empty(&self->held) ? room(self) : NULL;
     if (sqe) {
         prepare(self, sqe, op);
     } else {

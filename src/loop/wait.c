@@ -8,21 +8,20 @@
 #include "loop/loop.h"
 #include "tandem/io.h"
 
-static int wait_for(struct td_task *self, int fd)
+static int wait_for(struct td_task *self, int fd, short events)
 {
     struct io_file file;
-    struct io_op op = {.kind = IO_POLL, .file = &file, .events = POLLIN};
+    struct io_op op = {.kind = IO_POLL, .file = &file, .events = events};
     int rc;
 
     io_file_init(&file, fd);
-    rc = loop_io(self, &op, "a descriptor to be readable");
+    rc = loop_io(self, &op, events == POLLIN ? "a descriptor to be readable" : "a descriptor to be writable");
     loop_forget(loop_of(self), &file);
     return rc;
 }
 
-int td_wait_readable(int fd)
+static int wait_on(struct td_task *self, int fd, short events)
 {
-    struct td_task *self = task_self(__func__);
     struct stat status;
     int rc, copy;
 
@@ -30,14 +29,24 @@ int td_wait_readable(int fd)
         return -errno;
     if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
         return -EPERM;
-    rc = wait_for(self, fd);
+    rc = wait_for(self, fd, events);
     if (rc != -EEXIST)
         return rc;
     /* Another task waits for the same descriptor, and epoll takes each only once. */
     copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (copy < 0)
         return -errno;
-    rc = wait_for(self, copy);
+    rc = wait_for(self, copy, events);
     close(copy);
     return rc;
+}
+
+int td_wait_readable(int fd)
+{
+    return wait_on(task_self(__func__), fd, POLLIN);
+}
+
+int td_wait_writable(int fd)
+{
+    return wait_on(task_self(__func__), fd, POLLOUT);
 }

@@ -18,7 +18,7 @@ FLOORS = {
     'base': 0,
     'task': 1,
     'loop': 2,
-    'sync': 3, 'shared': 3, 'pool': 3, 'run': 3,
+    'sync': 3, 'shared': 3, 'pool': 3, 'file': 3, 'run': 3,
     'net': 4,
     'http': 5, 'ws': 5,
 }
