@@ -29,6 +29,8 @@ static int write_bulk(void *arg)
     if (!bytes)
         return -ENOMEM;
     fill(bytes, BULK, 0);
+    while (flow->cancelled == 0 && td_sleep(td_us(50)) == 0)
+        ;  /* the reader waits in vain at least once */
     while (flow->wrote < BULK) {
         td_scope scope;
         ssize_t n;
