@@ -6,6 +6,8 @@
 #ifndef TANDEM_H
 #define TANDEM_H
 
+#include "tandem/broadcast.h"
+#include "tandem/chan.h"
 #include "tandem/error.h"
 #include "tandem/file.h"
 #include "tandem/gather.h"
@@ -17,6 +19,7 @@
 #include "tandem/random.h"
 #include "tandem/run.h"
 #include "tandem/scope.h"
+#include "tandem/select.h"
 #include "tandem/shared.h"
 #include "tandem/stack.h"
 #include "tandem/sync.h"

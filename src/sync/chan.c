@@ -1,122 +1,178 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Invariants: 1. While a receiver waits, the channel is empty. 2. While a sender waits, it is full. 3. count <=
- * capacity.
+ * capacity. 4. `in` and `out` point to places of the ring, `count` apart.
+ *
+ * A round trip between two tasks is two sends and two receives, most of it in waiters.h; what it costs is counted in
+ * instructions by benchmarks/tasks.
  */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/fail.h"
+#include "sync/queues.h"
 #include "sync/waiters.h"
-#include "tandem/sync.h"
+
+struct place {
+    td_time since;
+    char item[];
+};
 
 struct td_chan {
-    td_chan_opts opts;
     struct td_list senders, receivers;
-    size_t first, count;
+    size_t item_size, count, capacity;
+    td_when_full when_full;
     bool closed;
-    td_chan_stats stats;
-    char items[];
+    struct sched *sched;
+    char *in, *out, *end;     /* of the ring */
+    size_t stride;
+    unsigned long long sent, received, rejected, dropped;
+    size_t peak;
+    char sending[DESCRIPTION_BYTES], receiving[DESCRIPTION_BYTES];
+    _Alignas(struct place) char ring[];
 };
 
 int td_chan_open(td_chan **out, const td_chan_opts *opts)
 {
+    struct td_task *self = task_self(__func__);
+    size_t bytes, stride = (sizeof(struct place) + opts->item_size + 7) & ~(size_t)7;
     td_chan *chan;
-    size_t bytes;
 
-    task_self(__func__);
-    if (!opts->item_size || !opts->capacity || opts->when_full > TD_DROP_OLDEST ||
-        __builtin_mul_overflow(opts->item_size, opts->capacity, &bytes) || bytes > SIZE_MAX / 2)
+    if (!opts->item_size || !opts->capacity || opts->when_full > TD_DROP_OLDEST || stride < opts->item_size ||
+        __builtin_mul_overflow(stride, opts->capacity, &bytes) || bytes > SIZE_MAX / 2)
         return -EINVAL;
-    chan = calloc(1, sizeof *chan + bytes);
+    chan = malloc(sizeof *chan + bytes);
     if (!chan)
         return -ENOMEM;
-    chan->opts = *opts;
+    *chan = (struct td_chan){.item_size = opts->item_size, .capacity = opts->capacity, .when_full = opts->when_full,
+                             .sched = self->sched, .stride = stride, .in = chan->ring, .out = chan->ring,
+                             .end = chan->ring + bytes};
     list_init(&chan->senders);
     list_init(&chan->receivers);
+    waiters_describe(chan->sending, sizeof chan->sending, opts->name ? "send to channel" : "send to a channel",
+                     opts->name);
+    waiters_describe(chan->receiving, sizeof chan->receiving,
+                     opts->name ? "receive from channel" : "receive from a channel", opts->name);
     *out = chan;
     return 0;
 }
 
-static char *place(td_chan *chan, size_t index)
+static inline char *after(const td_chan *chan, char *at)
 {
-    return chan->items + (chan->first + index) % chan->opts.capacity * chan->opts.item_size;
+    at += chan->stride;
+    return at == chan->end ? (char *)chan->ring : at;
 }
 
 static void push(td_chan *chan, const void *item)
 {
-    assert(chan->count < chan->opts.capacity);
-    memcpy(place(chan, chan->count++), item, chan->opts.item_size);
-    if (chan->count > chan->stats.peak)
-        chan->stats.peak = chan->count;
+    struct place *place = (struct place *)(void *)chan->in;
+
+    assert(chan->count < chan->capacity);
+    place->since = chan->sched->looked_at;
+    copy_item(place->item, item, chan->item_size);
+    chan->in = after(chan, chan->in);
+    if (++chan->count > chan->peak)
+        chan->peak = chan->count;
 }
 
-static void pop(td_chan *chan, void *item)
+static void drop_first(td_chan *chan)
 {
-    if (item)
-        memcpy(item, place(chan, 0), chan->opts.item_size);
-    chan->first = (chan->first + 1) % chan->opts.capacity;
+    chan->out = after(chan, chan->out);
     chan->count--;
 }
 
-static const char *describe(const td_chan *chan, const char *plain)
+/* What a send does that finds nobody waiting for its item and no room. */
+static int send_to_full(td_chan *chan, const void *item)
 {
-    return chan->opts.name ? chan->opts.name : plain;
+    if (chan->when_full == TD_WAIT)
+        return -EAGAIN;
+    if (chan->when_full == TD_REJECT) {
+        chan->rejected++;
+        return -EBUSY;
+    }
+    drop_first(chan);
+    chan->dropped++;
+    push(chan, item);
+    chan->sent++;
+    return 0;
+}
+
+static inline int send_now(td_chan *chan, const void *item)
+{
+    struct waiter *receiver;
+
+    if (chan->closed)
+        return -EPIPE;
+    receiver = waiters_wake(&chan->receivers, 0);
+    if (receiver) {  /* straight into its hands: the channel is empty */
+        copy_item(receiver->slot, item, chan->item_size);
+        chan->received++;
+    } else if (chan->count == chan->capacity) {
+        return send_to_full(chan, item);
+    } else {
+        push(chan, item);
+    }
+    chan->sent++;
+    return 0;
+}
+
+static inline int receive_now(td_chan *chan, void *item)
+{
+    struct waiter *sender;
+
+    if (chan->count == 0)
+        return chan->closed ? -EPIPE : -EAGAIN;
+    copy_item(item, ((struct place *)(void *)chan->out)->item, chan->item_size);
+    drop_first(chan);
+    chan->received++;
+    sender = waiters_wake(&chan->senders, 0);
+    if (sender) {
+        push(chan, sender->slot);
+        chan->sent++;
+    }
+    return 0;
 }
 
 int td_chan_send(td_chan *chan, const void *item)
 {
     struct td_task *self = task_self(__func__);
-    struct waiter *receiver;
     int rc = task_checkpoint(self);
 
     if (rc < 0)
         return rc;
-    if (chan->closed)
-        return -EPIPE;
-    if (chan->count == chan->opts.capacity) {
-        if (chan->opts.when_full == TD_REJECT) {
-            chan->stats.rejected++;
-            return -EBUSY;
-        }
-        if (chan->opts.when_full == TD_WAIT) {  /* the receiver that makes room takes the item from our stack */
-            rc = waiters_park(&chan->senders, self, describe(chan, "room in a channel"), (void *)(uintptr_t)item);
-            chan->stats.sent += rc == 0;
-            return rc;
-        }
-        pop(chan, NULL);
-        chan->stats.dropped++;
-    }
-    chan->stats.sent++;
-    receiver = waiters_wake(&chan->receivers, 0);
-    if (receiver)
-        memcpy(receiver->slot, item, chan->opts.item_size);  /* straight into its hands: the channel is empty */
-    else
-        push(chan, item);
-    return 0;
+    rc = send_now(chan, item);
+    /* The receiver that makes room takes the item from where it is: the sender's memory stays while it is parked. */
+    return rc == -EAGAIN ? waiters_park(&chan->senders, self, chan->sending, (void *)(uintptr_t)item) : rc;
+}
+
+int td_chan_try_send(td_chan *chan, const void *item)
+{
+    int rc;
+
+    task_self(__func__);
+    rc = send_now(chan, item);
+    if (rc != -EAGAIN)
+        return rc;
+    chan->rejected++;
+    return -EBUSY;
 }
 
 int td_chan_receive(td_chan *chan, void *item)
 {
     struct td_task *self = task_self(__func__);
-    struct waiter *sender;
     int rc = task_checkpoint(self);
 
     if (rc < 0)
         return rc;
-    if (chan->count == 0) {
-        rc = chan->closed ? -EPIPE : waiters_park(&chan->receivers, self, describe(chan, "an item in a channel"), item);
-        chan->stats.received += rc == 0;
-        return rc;
-    }
-    pop(chan, item);
-    chan->stats.received++;
-    sender = waiters_wake(&chan->senders, 0);
-    if (sender)
-        push(chan, sender->slot);
-    return 0;
+    rc = receive_now(chan, item);
+    return rc == -EAGAIN ? waiters_park(&chan->receivers, self, chan->receiving, item) : rc;
+}
+
+int td_chan_try_receive(td_chan *chan, void *item)
+{
+    task_self(__func__);
+    return receive_now(chan, item);
 }
 
 int td_chan_close(td_chan *chan)
@@ -133,24 +189,56 @@ void td_chan_free(td_chan *chan)
     if (!chan)
         return;
     if (!list_empty(&chan->senders) || !list_empty(&chan->receivers))
-        fail("td_chan_free: tasks still wait in the channel; close it and join them first");
+        fail("td_chan_free: tasks still wait in the channel (%s); close it and join them first",
+             list_empty(&chan->senders) ? chan->receiving : chan->sending);
     free(chan);
-}
-
-static size_t length(const struct td_list *list)
-{
-    size_t n = 0;
-
-    for (const struct td_list *at = list->next; at != list; at = at->next)
-        n++;
-    return n;
 }
 
 void td_chan_statistics(const td_chan *chan, td_chan_stats *stats)
 {
-    *stats = chan->stats;
-    stats->count = chan->count;
-    stats->capacity = chan->opts.capacity;
-    stats->senders_waiting = length(&chan->senders);
-    stats->receivers_waiting = length(&chan->receivers);
+    td_time age = chan->count ? td_now() - ((const struct place *)(const void *)chan->out)->since : 0;
+
+    *stats = (td_chan_stats){
+        .count = chan->count,
+        .peak = chan->peak,
+        .capacity = chan->capacity,
+        .senders_waiting = waiters_count(&chan->senders),
+        .receivers_waiting = waiters_count(&chan->receivers),
+        .oldest_ns = age > 0 ? age : 0,
+        .oldest_wait_ns = waiters_oldest(list_empty(&chan->senders) ? &chan->receivers : &chan->senders),
+        .sent = chan->sent,
+        .received = chan->received,
+        .rejected = chan->rejected,
+        .dropped = chan->dropped,
+    };
+}
+
+bool chan_may_send(const td_chan *chan)
+{
+    return chan->closed || chan->count < chan->capacity || chan->when_full != TD_WAIT;
+}
+
+bool chan_may_receive(const td_chan *chan)
+{
+    return chan->closed || chan->count > 0;
+}
+
+int chan_send_now(td_chan *chan, const void *item)
+{
+    return send_now(chan, item);
+}
+
+int chan_receive_now(td_chan *chan, void *item)
+{
+    return receive_now(chan, item);
+}
+
+struct td_list *chan_senders(td_chan *chan)
+{
+    return &chan->senders;
+}
+
+struct td_list *chan_receivers(td_chan *chan)
+{
+    return &chan->receivers;
 }

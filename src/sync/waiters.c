@@ -2,8 +2,9 @@
 #include "sync/waiters.h"
 
 #include <errno.h>
+#include <stdio.h>
 
-static void give_up(struct wait *wait)
+void waiters_give_up(struct wait *wait)
 {
     struct waiter *waiter = container_of(wait, struct waiter, wait);
 
@@ -11,22 +12,26 @@ static void give_up(struct wait *wait)
     task_unpark(waiter->task, -ECANCELED);
 }
 
-int waiters_park(struct td_list *waiters, struct td_task *self, const char *what, void *slot)
+size_t waiters_count(const struct td_list *waiters)
 {
-    struct waiter waiter = {.wait = {give_up, what, 0}, .task = self, .slot = slot};
+    size_t count = 0;
 
-    list_push_back(waiters, &waiter.link);
-    return task_park(self, &waiter.wait);
+    for (const struct td_list *at = waiters->next; at != waiters; at = at->next)
+        count++;
+    return count;
 }
 
-struct waiter *waiters_wake(struct td_list *waiters, int rc)
+td_time waiters_oldest(const struct td_list *waiters)
 {
-    struct td_list *link = list_pop_front(waiters);
-    struct waiter *waiter;
+    td_time age;
 
-    if (!link)
-        return NULL;
-    waiter = container_of(link, struct waiter, link);
-    task_unpark(waiter->task, rc);
-    return waiter;
+    if (list_empty(waiters))
+        return 0;
+    age = td_now() - container_of(waiters->next, struct waiter, link)->wait.since;
+    return age > 0 ? age : 0;
+}
+
+void waiters_describe(char *text, size_t size, const char *plain, const char *name)
+{
+    (void)snprintf(text, size, "%s%s%s", plain, name ? " " : "", name ? name : "");
 }

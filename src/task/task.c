@@ -192,6 +192,8 @@ static void task_main(void *arg)
     if (self->scope != self->home)
         fail("the task spawned at %s returned without joining a scope it had opened; call td_scope_join on every "
              "path", self->site);
+    if (self->held)
+        fail("the task spawned at %s ended while it held %s; unlock it on every path", self->site, self->held->what);
     if (self->result)
         *self->result = rc;
     scope_task_done(self->home, self, rc);
@@ -245,6 +247,7 @@ int task_create(struct sched *sched, struct td_scope *scope, const struct spawn 
     task->arg = spawn->arg;
     task->result = spawn->result;
     task->name = spawn->name;
+    task->held = NULL;
     atomic_store_explicit(&task->site, spawn->site, memory_order_relaxed);
     context_make(&task->context, stack->low, (size_t)((char *)task - stack->low), task_main, task);
     list_push_back(&scope->tasks, &task->sibling);

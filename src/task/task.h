@@ -50,6 +50,7 @@ struct td_task {
     int *result;              /* where its spawner wants what fn returned; may be NULL */
     const char *name;         /* may be NULL */
     _Atomic(const char *) site;  /* where it was spawned: "file:line"; atomic, for the watchdog's thread */
+    struct td_held *held;     /* what it must give back before it ends: mutexes */
     struct stack stack;       /* last: see stack.h */
 };
 
