@@ -58,8 +58,8 @@ static void two_tasks_that_wait_for_each_other(void **state)
 
     assert_ended_well(&ending);
     assert_says(&ending, "deadlock: all 3 tasks wait");
-    assert_says(&ending, "task spawned at bob.c:1 waits: the left door");
-    assert_says(&ending, "task spawned at ann.c:2 waits: an item in a channel");
+    assert_says(&ending, "task spawned at bob.c:1 waits: receive from channel the left door");
+    assert_says(&ending, "task spawned at ann.c:2 waits: receive from a channel");
     assert_says(&ending, "task spawned at td_run waits: the tasks of a scope");
 }
 
