@@ -21,6 +21,7 @@
 #include "tandem/scope.h"
 #include "tandem/select.h"
 #include "tandem/shared.h"
+#include "tandem/sim.h"
 #include "tandem/stack.h"
 #include "tandem/sync.h"
 #include "tandem/time.h"

@@ -78,6 +78,7 @@ struct io_op {
     bool to_the_end;               /* its task is not cancelled out of it: closing, say */
 };
 
+struct loop;
 struct backend;
 struct socket_table;  /* loop/sockets.h */
 
@@ -90,6 +91,7 @@ struct backend_table {
      * sentence.
      */
     int (*open)(struct backend **backend, const char **why);
+    void (*attach)(struct backend *backend, struct loop *loop);  /* called once, after open; may be NULL */
     void (*close)(struct backend *backend);
     /*
      * Starts an operation. True: it is complete already, its result in op->result, and `done` will not be called;
@@ -100,11 +102,14 @@ struct backend_table {
     void (*cancel)(struct backend *backend, struct io_op *op);
     /* Tells the backend that a descriptor will be closed; nothing is under way on it. */
     void (*forget)(struct backend *backend, struct io_file *file);
-    /* Submits, waits up to `wait_ns` (0: not at all; TD_FOREVER: until something completes), and calls `done`s. */
+    /*
+     * Submits, waits up to `wait_ns` (0: not at all; TD_FOREVER: until something completes), and calls `done`s.
+     * -EDEADLK: nothing that is under way can complete any more.
+     */
     int (*poll)(struct backend *backend, td_time wait_ns);
 };
 
-extern const struct backend_table backend_uring, backend_epoll;
+extern const struct backend_table backend_uring, backend_epoll, backend_sim;
 
 static inline void io_file_init(struct io_file *file, int fd)
 {

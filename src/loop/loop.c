@@ -17,9 +17,6 @@
 #define LAG_BUCKET_NS 64000
 #define TURN_ENDS 128
 
-/* What each part of a run draws from, so that one more draw in the library does not change a program's numbers. */
-enum stream { STREAM_PROGRAM, STREAM_ORDER, STREAM_NETWORK };
-
 struct loop *loop_current(void)
 {
     struct sched *sched = sched_current();
@@ -85,8 +82,10 @@ static int open_backend(struct loop *loop, td_backend wanted)
     const char *why = "";
     int rc;
 
-    if (wanted == TD_BACKEND_SIM)
-        return -ENOSYS;
+    if (wanted == TD_BACKEND_SIM) {
+        loop->table = &backend_sim;
+        return loop->table->open(&loop->backend, &why);
+    }
     if (wanted != TD_BACKEND_EPOLL) {
         loop->table = &backend_uring;
         rc = loop->table->open(&loop->backend, &why);
@@ -145,6 +144,8 @@ int loop_open(struct loop *loop, const td_opts *opts)
     if (rc < 0)
         goto close_sched;
     loop->stats.backend = loop->table->name;
+    if (loop->table->attach)
+        loop->table->attach(loop->backend, loop);
     fd = eventfd(0, EFD_CLOEXEC | loop->table->file_flags);
     if (fd < 0) {
         rc = -errno;
@@ -290,11 +291,13 @@ int loop_run(struct loop *loop)
         now = clock_real();
         measure_turn(loop, now - turn_began);
         atomic_store_explicit(&loop->busy_since, 0, memory_order_relaxed);
-        if (loop->virtual)
+        if (loop->virtual && loop->table != &backend_sim)  /* that one moves the clock itself */
             rc = poll_virtual(loop);
         else
-            rc = loop->table->poll(loop->backend, wait_time(loop, now));
-        if (rc < 0)
+            rc = loop->table->poll(loop->backend, wait_time(loop, td_now()));
+        if (rc == -EDEADLK)
+            declare_deadlock(loop);
+        else if (rc < 0)
             fail("the %s backend failed: %s", loop->table->name, strerrordesc_np(-rc));
         turn_began = clock_real();
     }

@@ -18,6 +18,9 @@
 #include "tandem/run.h"
 #include "task/task.h"
 
+/* What each part of a run draws from, so that one more draw in the library does not change a program's numbers. */
+enum stream { STREAM_PROGRAM, STREAM_ORDER, STREAM_NETWORK, STREAM_POOLS };
+
 /* Something to do at the end of this turn, before the loop may wait. Linked at most once; list_init it first. */
 struct turn_end {
     struct td_list link;
