@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Running: a loop, and the first task on it.
+ * Running: one loop or several, and the first task on each.
  *
  * Forks. A task may call fork. The parent goes on as if nothing had happened. The child is a copy of that one task and
  * of nothing that could wake it, so whatever waits or starts something answers -EOWNERDEAD there, scopes are joined
@@ -69,8 +69,37 @@ typedef struct td_opts {
  */
 int td_run(td_fn fn, void *arg);
 
-/* The same, with options; NULL stands for the defaults. Also -EINVAL for options out of range. */
+/*
+ * The same, with options; NULL stands for the defaults. Also -EINVAL for options out of range, and -EAGAIN when there
+ * is no thread for a loop.
+ *
+ * With `.loops = N` there are N threads with a loop each; the calling thread is loop 0. fn(arg) runs as the first task of
+ * every loop, once all of them are set up. Returns when all loops are done: the first failure of any, or what fn
+ * returned on loop 0. The failure of one loop cancels the others, as td_scope_cancel would cancel a scope around all of
+ * theirs. Virtual time is the time of one loop, and goes with one loop only.
+ *
+ * Loops share nothing but shared memory and mailboxes (tandem/mailbox.h): each opens its own listener
+ * on the same port, its own pools, its own channels.
+ *
+ *     static int serve(void *arg)
+ *     {
+ *         td_listener *listener;
+ *         int rc = td_listen(&listener, "127.0.0.1:8080", &(td_listen_opts){.share_port = true});
+ *         ...
+ *     }
+ *
+ *     td_run_with(&(td_opts){.loops = 4}, serve, NULL);
+ *
+ * Deadlock, with several loops. A loop whose tasks wait, with nothing under way that could wake one, is deadlocked:
+ * -EDEADLK. But for those that wait in a mailbox, other loops count: while another loop is alive and waits for something
+ * else, or an outsider holds a mailbox (td_mailbox_retain), they may still be sent something. When all that are left wait
+ * for each other, it is a deadlock of them all.
+ */
 int td_run_with(const td_opts *opts, td_fn fn, void *arg);
+
+/* The calling task's loop, from 0; and how many loops there are. Thread: a task. Not a checkpoint. */
+unsigned td_loop_index(void);
+unsigned td_loop_count(void);
 
 /* What the calling task's loop has done so far. */
 typedef struct td_loop_stats {

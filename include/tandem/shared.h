@@ -5,7 +5,7 @@
  *
  * Blocks are allocated and freed by the program that runs the loop, from its tasks or its pools' threads; a worker
  * process may read and write what it is handed, but not allocate, nor may a forked child. Blocks never touch each
- * other within 64 bytes.
+ * other within 64 bytes. All loops of a td_run share the arena, and any of them may free what another allocated.
  */
 #ifndef TANDEM_SHARED_H
 #define TANDEM_SHARED_H

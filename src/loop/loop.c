@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "loop/fleet.h"
 #include "loop/mask.h"
 #include "task/census.h"
 
@@ -26,8 +27,10 @@ struct loop *loop_current(void)
 
 static void take_notes(struct loop *loop)
 {
-    struct loop_note *note = atomic_exchange(&loop->notes, NULL), *in_order = NULL;
+    struct loop_note *note, *in_order = NULL;
 
+    fleet_woken(loop);
+    note = atomic_exchange(&loop->notes, NULL);
     while (note) {  /* the stack has the newest on top */
         struct loop_note *next = note->next;
 
@@ -75,6 +78,28 @@ void loop_notify(struct loop *loop, struct loop_note *note)
     /* Whoever put the first note on an empty stack wakes the loop; the others find it awake or about to be. */
     if (!top && write(loop->wake_file.fd, &one, sizeof one) < 0)
         assert(errno == EAGAIN);  /* the counter is full, so the loop has been woken */
+}
+
+void loop_order(struct loop *loop, enum loop_order order)
+{
+    int saved = errno;
+
+    if (atomic_fetch_or(&loop->orders, order) == 0)
+        loop_notify(loop, &loop->order_note);
+    errno = saved;
+}
+
+static void declare_deadlock(struct loop *loop);
+
+static void carry_out(struct loop_note *note)
+{
+    struct loop *loop = container_of(note, struct loop, order_note);
+    unsigned orders = atomic_exchange(&loop->orders, 0);  /* from now on the note may be sent again */
+
+    if (orders & LOOP_CANCEL)
+        sched_cancel_root(&loop->sched);
+    if ((orders & LOOP_DEADLOCK) && !loop->deadlocked && loop->sched.tasks > 0)
+        declare_deadlock(loop);
 }
 
 static int open_backend(struct loop *loop, td_backend wanted)
@@ -126,6 +151,8 @@ int loop_open(struct loop *loop, const td_opts *opts)
     }
     memset(loop, 0, sizeof *loop);
     list_init(&loop->turn_ends);
+    memcpy(loop->name, "the loop", sizeof "the loop");
+    loop->order_note.receive = carry_out;
     loop->stall_after_ns = opts->stall_after > 0 ? opts->stall_after : STALL_AFTER_DEFAULT_NS;
     rc = open_seed(loop, opts->seed);
     if (rc == 0)
@@ -204,7 +231,11 @@ static void declare_deadlock(struct loop *loop)
     if (loop->deadlocked)
         fail("deadlock: %zu tasks wait although they were cancelled; this is a defect of the library", loop->sched.tasks);
     loop->deadlocked = true;
-    td_log(TD_LOG_ERROR, "deadlock: all %zu tasks wait for each other and nothing else is pending", loop->sched.tasks);
+    if (loop->fleet && loop->fleet->count > 1)
+        td_log(TD_LOG_ERROR, "deadlock: all %zu tasks of %s wait for each other or for another loop, and nothing else is "
+               "pending", loop->sched.tasks, loop->name);
+    else
+        td_log(TD_LOG_ERROR, "deadlock: all %zu tasks wait for each other and nothing else is pending", loop->sched.tasks);
     sched_dump(&loop->sched);
     sched_cancel(&loop->sched);
 }
@@ -222,7 +253,7 @@ static td_time wait_time(struct loop *loop, td_time now)
     if (!nothing_is_ready(loop))
         return 0;
     next = timers_next(&loop->sched.timers);
-    if (next == TD_FOREVER && loop->io_pending == 0 && loop->outside_pending == 0) {
+    if (next == TD_FOREVER && loop->io_pending == 0 && loop->outside_pending == 0 && !fleet_may_wake(loop)) {
         declare_deadlock(loop);
         return 0;
     }
@@ -299,6 +330,7 @@ int loop_run(struct loop *loop)
             declare_deadlock(loop);
         else if (rc < 0)
             fail("the %s backend failed: %s", loop->table->name, strerrordesc_np(-rc));
+        fleet_woken(loop);
         turn_began = clock_real();
     }
     return loop->deadlocked ? -EDEADLK : 0;

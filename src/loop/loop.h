@@ -33,6 +33,15 @@ struct loop_note {
     void (*receive)(struct loop_note *note);
 };
 
+/* What a loop may be told to do, from anywhere. */
+enum loop_order {
+    LOOP_CANCEL = 1,    /* cancel the root scope; shielded scopes keep their grace time */
+    LOOP_JUDGE = 2,     /* look again whether this is a deadlock */
+    LOOP_DEADLOCK = 4,  /* it is one, of all loops (loop/fleet.h) */
+};
+
+struct fleet;
+
 struct loop {
     struct sched sched;
     const struct backend_table *table;
@@ -51,6 +60,13 @@ struct loop {
     struct dice dice;              /* td_random's */
     bool virtual;                  /* runs in virtual time: */
     td_time virtual_now, stood_ns; /* the clock; how long we have waited for pools since it last moved */
+    struct fleet *fleet;           /* the loops of this td_run; NULL in tests of a bare loop */
+    unsigned index;                /* among them */
+    char name[16];                 /* for reports: "the loop", or "loop 2" where there are several */
+    size_t mailbox_waits;          /* tasks that wait for an item or for room in a mailbox: other loops can end that */
+    bool waits_for_others;         /* and all that this loop waits for is of that kind; guarded by the fleet's mutex */
+    _Atomic unsigned orders;       /* not carried out yet */
+    struct loop_note order_note;   /* on its way while there are any */
     bool deadlocked, closing;
     td_time stall_after_ns;
     _Atomic td_time busy_since;    /* when the current turn began; 0 while the loop waits in its backend */
@@ -82,6 +98,9 @@ void loop_at_turn_end(struct loop *loop, struct turn_end *end);
 
 /* Any thread, also while the loop waits. */
 void loop_notify(struct loop *loop, struct loop_note *note);
+
+/* Gives an order. Any thread, and signal handlers: it takes no lock, and leaves errno alone. */
+void loop_order(struct loop *loop, enum loop_order order);
 
 static inline struct loop *loop_of(struct td_task *task)
 {

@@ -66,7 +66,7 @@ static void look(const struct watchdog *dog, struct sight *sight)
     if (sight->reported || now - sight->since < loop->stall_after_ns)
         return;
     sight->reported = true;  /* once an incident */
-    td_log(TD_LOG_WARNING, "the loop has been held for %.0f ms by the task spawned at %s: %s",
+    td_log(TD_LOG_WARNING, "%s has been held for %.0f ms by the task spawned at %s: %s", loop->name,
            (double)(now - sight->since) / 1e6, site, what_it_does(dog, now - sight->since, cpu_time(dog) - sight->cpu_ns));
 }
 

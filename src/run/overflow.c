@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "task/task.h"
+#include "loop/fleet.h"
 
 #define SIGNAL_STACK_BYTES (64 * 1024)
 
@@ -18,9 +18,10 @@ static void say(const char *text)
 }
 
 /* Only what is safe in a signal handler: write(2), and reading what this thread itself wrote. */
-static void report(const struct stack *stack)
+static void report(const struct sched *sched, const struct stack *stack)
 {
     const struct td_task *task = container_of(stack, struct td_task, stack);
+    const struct loop *loop = container_of(sched, struct loop, sched);
     char size[24];
     size_t value = stack_size(stack) / 1024;
     char *at = size + sizeof size - 1;
@@ -31,6 +32,10 @@ static void report(const struct stack *stack)
     while (value /= 10);
     say("tandem: stack overflow in the task spawned at ");
     say(task->site);
+    if (loop->fleet && loop->fleet->count > 1) {
+        say(" on ");
+        say(loop->name);
+    }
     say(": its stack has ");
     say(at);
     say(" KiB; give it less to keep there, or td_run_with or td_spawn_with a larger stack_size\n");
@@ -44,39 +49,51 @@ static void faulted(int signal, siginfo_t *info, void *context)
 
     (void)context;
     if (stack)
-        report(stack);
+        report(sched, stack);
     /* Return to the faulting instruction: it faults again, and the program dies as it would have. */
     sigaction(signal, &standard, NULL);
     if (info->si_code <= 0)
         raise(signal);  /* somebody sent it: no instruction would repeat it */
 }
 
+static bool is_default(const struct sigaction *action)
+{
+    return action->sa_handler == SIG_DFL && !(action->sa_flags & SA_SIGINFO);
+}
+
 void overflow_guard_open(struct overflow_guard *guard)
 {
     struct sigaction action = {.sa_sigaction = faulted, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    stack_t stack = {.ss_size = SIGNAL_STACK_BYTES};
 
-    memset(guard, 0, sizeof *guard);
-    guard->stack = malloc(SIGNAL_STACK_BYTES);
-    if (!guard->stack)
-        return;
-    stack.ss_sp = guard->stack;
-    sigaltstack(&stack, &guard->before);
     sigaction(SIGSEGV, NULL, &guard->segv_before);
     sigaction(SIGBUS, NULL, &guard->bus_before);
-    /* A program (or a sanitizer) that handles the signal itself keeps its handler. */
-    if (guard->segv_before.sa_handler == SIG_DFL && !(guard->segv_before.sa_flags & SA_SIGINFO))
+    if (is_default(&guard->segv_before))
         sigaction(SIGSEGV, &action, NULL);
-    if (guard->bus_before.sa_handler == SIG_DFL && !(guard->bus_before.sa_flags & SA_SIGINFO))
+    if (is_default(&guard->bus_before))
         sigaction(SIGBUS, &action, NULL);
 }
 
 void overflow_guard_close(struct overflow_guard *guard)
 {
-    if (!guard->stack)
-        return;
     sigaction(SIGSEGV, &guard->segv_before, NULL);
     sigaction(SIGBUS, &guard->bus_before, NULL);
-    sigaltstack(&guard->before, NULL);
-    free(guard->stack);
+}
+
+void overflow_stack_open(struct overflow_stack *stack)
+{
+    stack_t alternate = {.ss_size = SIGNAL_STACK_BYTES};
+
+    stack->memory = malloc(SIGNAL_STACK_BYTES);
+    if (!stack->memory)
+        return;
+    alternate.ss_sp = stack->memory;
+    sigaltstack(&alternate, &stack->before);
+}
+
+void overflow_stack_close(struct overflow_stack *stack)
+{
+    if (!stack->memory)
+        return;
+    sigaltstack(&stack->before, NULL);
+    free(stack->memory);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * td_run: puts a runtime together in the one order that works. The arena is mapped before the first fork, the
- * zygote forked before rings and threads exist, then come the loop and its watchdog.
+ * td_run: checks the options, and maps the arena, which comes before the first fork. The loops are in run/loops.c.
  */
 #include "tandem/run.h"
 
@@ -9,12 +8,9 @@
 #include <pthread.h>
 
 #include "base/forks.h"
-#include "loop/loop.h"
-#include "loop/watchdog.h"
-#include "pool/zygote.h"
-#include "run/overflow.h"
+#include "loop/fleet.h"
+#include "run/loops.h"
 #include "shared/arena.h"
-#include "tandem/error.h"
 #include "tandem/log.h"
 
 /*
@@ -33,72 +29,6 @@ __attribute__((constructor)) static void watch_forks(void)
         td_log(TD_LOG_WARNING, "no memory to watch for forks: a forked child must not call the library");
 }
 
-struct first {
-    td_fn fn;
-    void *arg;
-    int rc;
-};
-
-static int first_task(void *arg)
-{
-    struct first *first = arg;
-
-    first->rc = first->fn(first->arg);
-    return 0;
-}
-
-static int run_loop(struct loop *loop, td_fn fn, void *arg)
-{
-    struct first first = {fn, arg, 0};
-    struct overflow_guard guard;
-    struct watchdog dog;
-    int rc = watchdog_start(&dog, loop);
-
-    if (rc < 0) {
-        td_log(TD_LOG_ERROR, "cannot start the watchdog's thread: %s", td_strerror(rc));
-        return rc;
-    }
-    overflow_guard_open(&guard);
-    rc = sched_start(&loop->sched, first_task, &first, "td_run");
-    if (rc == 0) {
-        rc = loop_run(loop);
-        rc = rc < 0 ? rc : first.rc;
-    }
-    overflow_guard_close(&guard);
-    watchdog_stop(&dog);
-    return rc;
-}
-
-static int run_in_arena(const td_opts *opts, struct arena *arena, td_fn fn, void *arg)
-{
-    struct loop loop;
-    struct zygote zygote;
-    bool forked = false;
-    int rc;
-
-    if (arena) {
-        rc = zygote_open(&zygote);
-        forked = rc == 0;
-        if (rc < 0)
-            td_log(TD_LOG_WARNING, "cannot fork the process that would fork workers, so there are no process pools: %s",
-                   td_strerror(rc));
-    }
-    rc = loop_open(&loop, opts);
-    if (rc == 0) {
-        if (forked)
-            zygote_attach(&zygote, &loop);
-        arena_adopt(arena);
-        rc = run_loop(&loop, fn, arg);
-        arena_adopt(NULL);
-        if (forked)
-            zygote_detach(&zygote);
-        loop_close(&loop);
-    }
-    if (forked)
-        zygote_close(&zygote);
-    return rc;
-}
-
 int td_run_with(const td_opts *opts, td_fn fn, void *arg)
 {
     static const td_opts defaults;
@@ -108,8 +38,12 @@ int td_run_with(const td_opts *opts, td_fn fn, void *arg)
 
     if (!opts)
         opts = &defaults;
-    if (!fn || opts->backend > TD_BACKEND_SIM || opts->stall_after < 0)
+    if (!fn || opts->backend > TD_BACKEND_SIM || opts->stall_after < 0 || opts->loops > LOOPS_MAX)
         return -EINVAL;
+    if (opts->loops > 1 && (opts->virtual_time || opts->backend == TD_BACKEND_SIM)) {
+        td_log(TD_LOG_ERROR, "virtual time is the time of one loop; choose one of .loops, and .virtual_time or the simulation");
+        return -EINVAL;
+    }
     if (sched_current() && sched_current()->forked)
         return -EOWNERDEAD;
     if (sched_current()) {
@@ -117,7 +51,7 @@ int td_run_with(const td_opts *opts, td_fn fn, void *arg)
         return -EBUSY;
     }
     has_arena = arena_open(&arena, opts->shared_bytes_max) == 0;  /* else no process pools; the log says why */
-    rc = run_in_arena(opts, has_arena ? &arena : NULL, fn, arg);
+    rc = loops_run(opts, has_arena ? &arena : NULL, fn, arg);
     if (has_arena)
         arena_close(&arena);
     return rc;
@@ -126,4 +60,16 @@ int td_run_with(const td_opts *opts, td_fn fn, void *arg)
 int td_run(td_fn fn, void *arg)
 {
     return td_run_with(NULL, fn, arg);
+}
+
+unsigned td_loop_index(void)
+{
+    return loop_of(task_self(__func__))->index;
+}
+
+unsigned td_loop_count(void)
+{
+    const struct fleet *fleet = loop_of(task_self(__func__))->fleet;
+
+    return fleet ? fleet->count : 1;
 }

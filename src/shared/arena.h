@@ -32,7 +32,7 @@ struct arena_chunk {
 };
 
 struct arena {
-    pthread_mutex_t mutex;        /* thread pools allocate too */
+    pthread_mutex_t mutex;        /* several loops allocate, and the threads of pools */
     int fd;
     char *base;
     size_t size;

@@ -158,6 +158,11 @@ void td_scope_cancel(td_scope *scope)
         cancel_tree(scope, CAUSE_ASKED);
 }
 
+void sched_cancel_root(struct sched *sched)
+{
+    cancel_tree(&sched->root, CAUSE_ASKED);
+}
+
 void sched_cancel(struct sched *sched)
 {
     struct td_scope *root = &sched->root;

@@ -224,6 +224,9 @@ void scope_task_done(struct td_scope *scope, struct td_task *task, int rc);
 /* Why the scope was cancelled, in words; NULL when it was not. */
 const char *scope_cause(const struct td_scope *scope);
 
+/* Cancels the root scope, as td_scope_cancel would: what is shielded keeps its grace time. */
+void sched_cancel_root(struct sched *sched);
+
 /* Cancels every task of the scheduler, shielded ones too. */
 void sched_cancel(struct sched *sched);
 

@@ -15,6 +15,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,13 +59,12 @@ const char *__tsan_default_options(void)
 }
 #endif
 
-UNUSED static struct { bool made; } complaint;
+UNUSED static struct { atomic_bool made; } complaint;  /* by a task of any loop */
 
 UNUSED static bool expect_at(bool holds, const char *where, const char *what, long long got, long long wanted)
 {
-    if (!holds && !complaint.made)
+    if (!holds && !atomic_exchange(&complaint.made, true))
         print_error("%s: %s: got %lld, expected %lld\n", where, what, got, wanted);
-    complaint.made = complaint.made || !holds;
     return holds;
 }
 
@@ -85,7 +85,8 @@ UNUSED static bool expect_text_at(const char *got, const char *wanted, const cha
 
     if (!same)
         print_error("%s: got \"%s\", expected \"%s\"\n", where, got, wanted);
-    complaint.made = complaint.made || !same;
+    if (!same)
+        complaint.made = true;
     return same;
 }
 
