@@ -8,6 +8,7 @@
 
 #include "tandem/broadcast.h"
 #include "tandem/chan.h"
+#include "tandem/child.h"
 #include "tandem/error.h"
 #include "tandem/file.h"
 #include "tandem/gather.h"
@@ -21,6 +22,7 @@
 #include "tandem/scope.h"
 #include "tandem/select.h"
 #include "tandem/shared.h"
+#include "tandem/signal.h"
 #include "tandem/sim.h"
 #include "tandem/stack.h"
 #include "tandem/sync.h"
