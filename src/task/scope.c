@@ -22,7 +22,13 @@ static void deadline_passed(struct td_timer *timer)
 
 void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task *owner)
 {
-    *scope = (struct td_scope){.parent = parent, .owner = owner, .open = true};
+    scope->parent = parent;
+    scope->owner = owner;
+    scope->running = scope->failures = 0;
+    scope->failure = 0;
+    scope->cause = CAUSE_NONE;
+    scope->open = true;
+    scope->cancelled = scope->joining = scope->declined = scope->shielded = scope->collecting = false;
     list_init(&scope->tasks);
     list_init(&scope->children);
     list_init(&scope->sibling);
@@ -37,7 +43,7 @@ void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task 
 }
 
 /* A scope as an argument: the caller is a task, and the scope is open on its loop. */
-struct td_task *scope_user(const struct td_scope *scope, const char *function)
+inline struct td_task *scope_user(const struct td_scope *scope, const char *function)
 {
     struct td_task *self = task_self(function);
 
@@ -65,27 +71,38 @@ void td_scope_open_shielded(td_scope *scope, td_time grace_ns)
     td_scope_deadline(scope, td_after(grace_ns));
 }
 
-int td_spawn_with_at(td_scope *scope, const td_spawn_opts *opts, td_fn fn, void *arg, const char *site)
+/* What a spawn answers before it looks for a stack. */
+static int spawn_refusal(const struct td_task *self, td_fn fn)
 {
-    struct td_task *self = scope_user(scope, "td_spawn"), *task;
-    struct spawn spawn = {fn, arg, site, opts->name, opts->result, opts->stack_size};
-    int rc;
-
-    if (!fn)
-        return -EINVAL;
-    if (self->sched->forked)
-        return -EOWNERDEAD;
-    rc = task_create(self->sched, scope, &spawn, &task);
-    if (rc == 0 && opts->handle)
-        *opts->handle = (td_handle){task, task->id};
-    return rc;
+    return !fn ? -EINVAL : self->sched->forked ? -EOWNERDEAD : 0;
 }
 
 int td_spawn_at(td_scope *scope, td_fn fn, void *arg, const char *site)
 {
-    static const td_spawn_opts defaults;
+    struct td_task *self = scope_user(scope, "td_spawn");
+    int rc = spawn_refusal(self, fn);
 
-    return td_spawn_with_at(scope, &defaults, fn, arg, site);
+    if (rc == 0 && !task_create(self->sched, &self->sched->stacks, scope, fn, arg, site))
+        rc = -ENOMEM;
+    return rc;
+}
+
+int td_spawn_with_at(td_scope *scope, const td_spawn_opts *opts, td_fn fn, void *arg, const char *site)
+{
+    struct td_task *self = scope_user(scope, "td_spawn_with"), *task;
+    struct stack_pool *pool = task_stack_pool(self->sched, opts->stack_size);
+    int rc = spawn_refusal(self, fn);
+
+    if (rc < 0 || !pool)
+        return rc < 0 ? rc : -EINVAL;
+    task = task_create(self->sched, pool, scope, fn, arg, site);
+    if (!task)
+        return -ENOMEM;
+    task->name = opts->name;
+    task->result = opts->result;
+    if (opts->handle)
+        *opts->handle = (td_handle){task, task->id};
+    return 0;
 }
 
 /* Ends the wait of a task whose innermost scope was cancelled. */

@@ -209,8 +209,7 @@ static void task_main(void *arg)
     assert(!"a finished task was resumed");
 }
 
-/* The pool of stacks of this size; NULL when the size is out of range. */
-static struct stack_pool *pool_for(struct sched *sched, size_t size)
+struct stack_pool *task_stack_pool(struct sched *sched, size_t size)
 {
     size_t class_size = STACK_SIZE_MIN;
     unsigned i = 0;
@@ -226,29 +225,26 @@ static struct stack_pool *pool_for(struct sched *sched, size_t size)
     return &sched->classes[i];
 }
 
-int task_create(struct sched *sched, struct td_scope *scope, const struct spawn *spawn, struct td_task **created)
+struct td_task *task_create(struct sched *sched, struct stack_pool *pool, struct td_scope *scope, td_fn fn, void *arg,
+                            const char *site)
 {
-    struct stack_pool *pool = pool_for(sched, spawn->stack_size);
+    struct stack *stack = stack_take(pool);
     struct td_task *task;
-    struct stack *stack;
 
-    if (!pool)
-        return -EINVAL;
-    stack = stack_take(pool);
     if (!stack)
-        return -ENOMEM;
+        return NULL;
     task = container_of(stack, struct td_task, stack);
     task->sched = sched;
     task->scope = task->home = scope;
     task->wait = NULL;
     task->cancelled = task->settled = false;
     task->id = ++sched->spawned;
-    task->fn = spawn->fn;
-    task->arg = spawn->arg;
-    task->result = spawn->result;
-    task->name = spawn->name;
+    task->fn = fn;
+    task->arg = arg;
+    task->result = NULL;
+    task->name = NULL;
     task->held = NULL;
-    atomic_store_explicit(&task->site, spawn->site, memory_order_relaxed);
+    atomic_store_explicit(&task->site, site, memory_order_relaxed);
     context_make(&task->context, stack->low, (size_t)((char *)task - stack->low), task_main, task);
     list_push_back(&scope->tasks, &task->sibling);
     scope->running++;
@@ -256,8 +252,7 @@ int task_create(struct sched *sched, struct td_scope *scope, const struct spawn 
     ready_push(sched, task);
     if (__builtin_expect(sched->tracer != NULL, 0))
         sched->tracer->spawned(sched->tracer, task);
-    *created = task;
-    return 0;
+    return task;
 }
 
 int sched_open(struct sched *sched, size_t stack_size)
@@ -299,7 +294,7 @@ const struct stack *sched_guard_owner(const struct sched *sched, const void *add
 
 int sched_start(struct sched *sched, td_fn fn, void *arg, const char *site)
 {
-    return task_create(sched, &sched->root, &(struct spawn){.fn = fn, .arg = arg, .site = site}, &(struct td_task *){NULL});
+    return task_create(sched, &sched->stacks, &sched->root, fn, arg, site) ? 0 : -ENOMEM;
 }
 
 struct sleep {

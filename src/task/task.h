@@ -206,18 +206,17 @@ static inline void task_unpark(struct td_task *task, int rc)
 }
 
 /* Only this room calls these. */
-struct spawn {
-    td_fn fn;
-    void *arg;
-    const char *site, *name;
-    int *result;
-    size_t stack_size;
-};
+
+/* The pool of stacks of this size, 0 being the default; NULL when it is out of range. */
+struct stack_pool *task_stack_pool(struct sched *sched, size_t size);
+
+/* A new task of the scope, ready; NULL when there is no stack for it. */
+struct td_task *task_create(struct sched *sched, struct stack_pool *pool, struct td_scope *scope, td_fn fn, void *arg,
+                            const char *site);
 
 /* The scope after `at` in a walk over root and all scopes inside it, parents first; NULL at the end. */
 struct td_scope *scope_walk(struct td_scope *root, struct td_scope *at);
 
-int task_create(struct sched *sched, struct td_scope *scope, const struct spawn *spawn, struct td_task **created);
 void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task *owner);
 void scope_task_done(struct td_scope *scope, struct td_task *task, int rc);
 

@@ -18,11 +18,6 @@
 
 enum { IN_HEAP = TIMER_LEVELS, IN_LATER };
 
-void timer_init(struct td_timer *timer, timer_fn fire)
-{
-    *timer = (struct td_timer){.fire = fire};
-}
-
 static uint64_t tick_of(td_time at)
 {
     return at > 0 ? (uint64_t)at >> TICK_BITS : 0;

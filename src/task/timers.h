@@ -32,9 +32,14 @@ struct timers {
 typedef void (*timer_fn)(struct td_timer *timer);
 
 void timers_init(struct timers *timers, td_time now);
-void timer_init(struct td_timer *timer, timer_fn fire);
 void timers_arm(struct timers *timers, struct td_timer *timer, td_time at);    /* must not be armed */
 void timers_remove(struct timers *timers, struct td_timer *timer);            /* must be armed */
+
+static inline void timer_init(struct td_timer *timer, timer_fn fire)
+{
+    timer->fire = fire;
+    timer->armed = 0;
+}
 
 /* Harmless when it is not armed. */
 static inline void timers_disarm(struct timers *timers, struct td_timer *timer)
