@@ -229,6 +229,79 @@ static int receive_one(void *arg)
     return 0;
 }
 
+static int try_both(void *arg)
+{
+    td_chan *chan = open_chan(CAPACITY, TD_WAIT), *dropping = full_chan(TD_DROP_OLDEST);
+    struct sender sender = {chan, 5};
+    struct receiver receiver = {.chan = chan, .next = &(int){0}};
+    td_scope scope;
+    int item = -1;
+
+    expect_int(td_chan_try_receive(chan, &item), -EAGAIN);
+    expect_int(item, -1);
+    td_scope_open(&scope);
+    td_spawn(&scope, receive_one, &receiver);
+    settle();
+    expect_int(td_chan_try_send(chan, &(int){1}), 0);  /* into its hands, */
+    expect_int(td_chan_try_receive(chan, &item), -EAGAIN);  /* and out of ours */
+    for (int i = 2; i <= 1 + CAPACITY; i++)
+        expect_int(td_chan_try_send(chan, &i), 0);
+    expect_int(td_chan_try_send(chan, &(int){99}), -EBUSY);
+    expect_int((long long)stats_of(chan).rejected, 1);
+    td_spawn(&scope, send_one, &sender);
+    settle();
+    expect_int(receiver.item, 1);
+    expect_int(td_chan_try_receive(chan, &item), 0);
+    expect_int(item, 2);
+    expect_int(td_chan_try_send(chan, &(int){99}), -EBUSY);  /* the waiting one's item has the room */
+    expect_int(td_scope_join(&scope), 0);
+    expect_items(chan, 3, 5);
+    td_chan_close(chan);
+    expect_int(td_chan_try_send(chan, &item), -EPIPE);
+    expect_int(td_chan_try_receive(chan, &item), -EPIPE);
+    expect_int(td_chan_try_send(dropping, &(int){4}), 0);
+    expect_items(dropping, 2, 4);
+    td_chan_free(chan);
+    td_chan_free(dropping);
+    return 0;
+}
+
+static void a_try_never_waits(void **state)
+{
+    assert_int_equal(run(state, try_both, NULL), 0);
+}
+
+static int grow_old(void *arg)
+{
+    td_chan *chan = full_chan(TD_WAIT);
+    struct sender sender = {chan, 4};
+    td_time began = td_now();
+    td_scope scope;
+
+    expect_int(stats_of(chan).oldest_ns, 0);
+    td_scope_open(&scope);
+    td_sleep(td_ms(5));
+    td_spawn(&scope, send_one, &sender);
+    td_sleep(td_ms(2));
+    expect_int(stats_of(chan).oldest_ns, td_ms(7));
+    expect_int(stats_of(chan).oldest_wait_ns, td_ms(2));
+    expect_items(chan, 1, CAPACITY);
+    expect_int(stats_of(chan).oldest_wait_ns, 0);
+    td_sleep(td_ms(1));
+    expect_int(stats_of(chan).oldest_ns, td_ms(1));  /* of the item that waited to come in: since it came in */
+    expect_int(td_now() - began, td_ms(8));
+    expect_items(chan, 4, 4);
+    expect_int(stats_of(chan).oldest_ns, 0);
+    expect_int(td_scope_join(&scope), 0);
+    td_chan_free(chan);
+    return 0;
+}
+
+static void items_and_waits_have_an_age(void **state)
+{
+    assert_int_equal(run_with(state, (td_opts){.virtual_time = true}, grow_old, NULL), 0);
+}
+
 static int serve_in_order(void *arg)
 {
     td_chan *chan = open_chan(1, TD_WAIT);
@@ -339,7 +412,8 @@ int main(void)
         ON_BOTH(options_out_of_range_are_refused), ON_BOTH(items_come_out_in_their_order), ON_BOTH(items_are_copied),
         ON_BOTH(a_waiting_sender_waits_for_room), ON_BOTH(nobody_overtakes_a_waiting_sender),
         ON_BOTH(a_rejecting_channel_says_so_at_once), ON_BOTH(a_dropping_channel_keeps_the_newest),
-        ON_BOTH(receivers_are_served_in_the_order_they_came),
+        ON_BOTH(receivers_are_served_in_the_order_they_came), ON_BOTH(a_try_never_waits),
+        ON_BOTH(items_and_waits_have_an_age),
         ON_BOTH(a_closed_channel_gives_what_it_has_and_takes_no_more), ON_BOTH(closed_outweighs_full),
         ON_BOTH(a_channel_in_use_is_not_freed),
     };

@@ -95,7 +95,8 @@ static int each_wait_when_ready(void *arg)
     waits_open(&waits);
     waits_make_ready(&waits);
     for (size_t i = 1; i < COUNT(wait_kinds); i++) {
-        int rc = wait_kinds[i].wait == wait_join || wait_kinds[i].wait == wait_connect ? 0 : wait_kinds[i].wait(&waits);
+        int (*wait)(struct waits *w) = wait_kinds[i].wait;
+        int rc = wait == wait_join || wait == wait_connect || wait == wait_condition ? 0 : wait(&waits);
 
         expect_int_at(rc >= 0, true, "not cancelled", wait_kinds[i].name);
     }
