@@ -12,7 +12,7 @@ def run(program):
     done = subprocess.run([program], capture_output=True, text=True, timeout=50)
     print(done.stdout, done.stderr, sep='')
     assert done.returncode == 0, f'exit status {done.returncode}'
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def concurrency(program):
@@ -29,6 +29,26 @@ def parallelism(program):
     counts = set(re.findall(r'\((\d+) primes\)', text))
     assert counts == {'92938'}, f'every way finds the same primes: {counts}'  # those below 1,200,000
     assert len(re.findall('times as fast', text)) == 4
+
+
+def gather(program):
+    text = run(program)
+    squares = ' '.join(str(n * n) for n in range(1, 11))
+    assert f'answers: {squares}\n' in text, 'in the order of the questions'
+    assert int(re.search(r'in (\d+) ms', text).group(1)) < 1000, 'the longest, not the sum (1,100 ms)'
+    assert 'all on one thread' in text
+    cancelled = re.search(r'one fails \(.*\):(.*)', text).group(1).split()
+    assert cancelled == ['cancelled'] * 6 + ['failed', '64', '81', '100'], 'the failure cancels those still on their way'
+    collected = re.search(r'all collected:(.*)', text).group(1).split()
+    assert collected == '1 4 9 16 25 36 failed 64 81 100'.split(), 'or every answer is kept'
+
+
+def deadlock(program):
+    text = run(program)
+    assert len(re.findall(r'waits: .*mutex made at .*deadlock\.c:\d+', text)) == 2, 'both waits are named'
+    assert len(re.findall(r'deadlock\.c:\d+', text)) >= 2, 'and where the tasks were spawned'
+    assert 'philosophers: deadlock' in text
+    assert '200000 of 200000 guests' in text
 
 
 async def talk(url):
@@ -69,4 +89,4 @@ def saferoom(program):
 
 
 if __name__ == '__main__':
-    {'concurrency': concurrency, 'parallelism': parallelism, 'saferoom': saferoom}[sys.argv[1]](sys.argv[2])
+    {'concurrency': concurrency, 'deadlock': deadlock, 'gather': gather, 'parallelism': parallelism, 'saferoom': saferoom}[sys.argv[1]](sys.argv[2])
