@@ -103,7 +103,7 @@ unsigned td_loop_count(void);
 
 /* What the calling task's loop has done so far. */
 typedef struct td_loop_stats {
-    const char *backend;         /* "uring" or "epoll" */
+    const char *backend;         /* "uring", "epoll" or "sim" */
     size_t tasks;                /* alive now */
     unsigned long long turns;    /* of the loop */
     unsigned long long switches; /* task resumptions */

@@ -22,7 +22,8 @@
 #define RUN_SECONDS_MAX 60   /* of a seed's run: then it hangs */
 #define FAILURES_MAX 5       /* of a scenario that are told */
 
-static const struct scenario *const scenarios[] = {&scenario_echo, &scenario_cancel};
+static const struct scenario *const scenarios[] = {&scenario_echo, &scenario_cancel, &scenario_program,
+                                                   &scenario_http};
 
 #define SCENARIOS (sizeof scenarios / sizeof *scenarios)
 
