@@ -9,6 +9,7 @@
 #include "tandem/broadcast.h"
 #include "tandem/chan.h"
 #include "tandem/child.h"
+#include "tandem/debug.h"
 #include "tandem/error.h"
 #include "tandem/file.h"
 #include "tandem/gather.h"

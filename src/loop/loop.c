@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "debug/report.h"
 #include "loop/fleet.h"
 #include "loop/mask.h"
 #include "task/census.h"
@@ -153,6 +154,7 @@ int loop_open(struct loop *loop, const td_opts *opts)
     list_init(&loop->turn_ends);
     memcpy(loop->name, "the loop", sizeof "the loop");
     loop->order_note.receive = carry_out;
+    loop->keep_signals = opts->keep_signals;
     loop->stall_after_ns = opts->stall_after > 0 ? opts->stall_after : STALL_AFTER_DEFAULT_NS;
     rc = open_seed(loop, opts->seed);
     if (rc == 0)
@@ -236,7 +238,7 @@ static void declare_deadlock(struct loop *loop)
                "pending", loop->sched.tasks, loop->name);
     else
         td_log(TD_LOG_ERROR, "deadlock: all %zu tasks wait for each other and nothing else is pending", loop->sched.tasks);
-    sched_dump(&loop->sched);
+    report_to_log(loop);
     sched_cancel(&loop->sched);
 }
 

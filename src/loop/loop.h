@@ -68,6 +68,8 @@ struct loop {
     _Atomic unsigned orders;       /* not carried out yet */
     struct loop_note order_note;   /* on its way while there are any */
     bool deadlocked, closing;
+    bool keep_signals;             /* leave SIGQUIT to the program */
+    struct inspected *inspected;   /* for those who look at it from other threads (src/debug) */
     td_time stall_after_ns;
     _Atomic td_time busy_since;    /* when the current turn began; 0 while the loop waits in its backend */
     td_loop_stats stats;

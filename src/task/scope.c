@@ -340,20 +340,3 @@ int td_scope_join(td_scope *scope)
     self->scope = scope->parent;
     return self->sched->forked ? -EOWNERDEAD : verdict(scope);
 }
-
-void sched_dump(struct sched *sched)
-{
-    td_time now = td_now();
-
-    for (struct td_scope *scope = &sched->root; scope; scope = scope_walk(&sched->root, scope))
-        for (struct td_list *at = scope->tasks.next; at != &scope->tasks; at = at->next) {
-            struct td_task *task = container_of(at, struct td_task, sibling);
-            struct wait *wait = task->wait;
-
-            if (wait)
-                td_log(TD_LOG_INFO, "task spawned at %s waits: %s, since %.3f s", task->site, wait->what,
-                       (double)(now - wait->since) / 1e9);
-            else
-                td_log(TD_LOG_INFO, "task spawned at %s is ready", task->site);
-        }
-}

@@ -140,9 +140,6 @@ int sched_start(struct sched *sched, td_fn fn, void *arg, const char *site);
  */
 void sched_run(struct sched *sched);
 
-/* Writes a log line for every task: where it was spawned, and what it waits for. */
-void sched_dump(struct sched *sched);
-
 /* To be called after `tracer`, `choose` or `forked` was changed: from now on every switch looks at them. */
 static inline void sched_attend(struct sched *sched)
 {

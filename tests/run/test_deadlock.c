@@ -61,6 +61,8 @@ static void two_tasks_that_wait_for_each_other(void **state)
     assert_says(&ending, "task spawned at bob.c:1 waits: receive from channel the left door");
     assert_says(&ending, "task spawned at ann.c:2 waits: receive from a channel");
     assert_says(&ending, "task spawned at td_run waits: the tasks of a scope");
+    assert_says(&ending, "at hold_left+");   /* both sites of waiting, not only of spawning */
+    assert_says(&ending, "at hold_right+");
 }
 
 static int wait_alone(void *arg)

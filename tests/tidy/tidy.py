@@ -17,7 +17,7 @@ import sys
 FLOORS = {
     'base': 0,
     'task': 1,
-    'loop': 2,
+    'loop': 2, 'debug': 2,
     'sync': 3, 'shared': 3, 'pool': 3, 'file': 3, 'signal': 3, 'run': 3,
     'net': 4, 'child': 4,
     'http': 5, 'ws': 5,
