@@ -5,6 +5,8 @@
 #ifndef TANDEM_ERROR_H
 #define TANDEM_ERROR_H
 
+#include <errno.h>  /* for the names of what functions return */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
