@@ -53,12 +53,33 @@ static size_t machine_half(void)
     return pages > 0 ? (size_t)pages * (size_t)page / 2 : LIMIT_MIN;
 }
 
+/* A signal may interrupt either; a timer of the program's own is no reason to be without shared memory. */
+static int set_size(int fd, size_t size)
+{
+    int rc;
+
+    do
+        rc = ftruncate(fd, (off_t)size);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+static int change_pages(const struct arena *arena, int mode, size_t first, size_t count)
+{
+    int rc;
+
+    do
+        rc = fallocate(arena->fd, mode, (off_t)(first * ARENA_CHUNK), (off_t)(count * ARENA_CHUNK));
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
 /* One address range for all: a limit on address space (ulimit -v) may ask for a smaller one than we would like. */
 static int map_file(struct arena *arena, size_t size)
 {
     for (;; size /= 2) {
         size = size / ARENA_CHUNK * ARENA_CHUNK;
-        if (ftruncate(arena->fd, (off_t)size) < 0)
+        if (set_size(arena->fd, size) < 0)
             return -errno;
         arena->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, arena->fd, 0);
         if (arena->base != MAP_FAILED)
@@ -138,7 +159,7 @@ static bool reserve(struct arena *arena, size_t first, size_t count)
             end++;
         if (end == i)
             continue;
-        if (fallocate(arena->fd, 0, (off_t)(i * ARENA_CHUNK), (off_t)((end - i) * ARENA_CHUNK)) < 0)
+        if (change_pages(arena, 0, i, end - i) < 0)
             return false;
         for (size_t j = i; j < end; j++)
             arena->chunks[j].reserved = true;
@@ -289,8 +310,7 @@ static void free_large(struct arena *arena, size_t first)
     arena->chunks[first].run = 0;
     arena->stats.used_bytes -= count * ARENA_CHUNK;
     if (arena->stats.reserved_bytes - arena->stats.used_bytes > ARENA_KEEP &&
-        fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(first * ARENA_CHUNK),
-                  (off_t)(count * ARENA_CHUNK)) == 0) {
+        change_pages(arena, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, first, count) == 0) {
         for (size_t i = first; i < first + count; i++)
             arena->chunks[i].reserved = false;
         arena->stats.reserved_bytes -= count * ARENA_CHUNK;
