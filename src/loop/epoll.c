@@ -53,8 +53,11 @@ static void epoll_backend_close(struct backend *self)
 static int poll_now(const struct io_op *op)
 {
     struct pollfd ask = {.fd = op->file->fd, .events = op->events};
-    int rc = poll(&ask, 1, 0);
+    int rc;
 
+    do
+        rc = poll(&ask, 1, 0);
+    while (rc < 0 && errno == EINTR);
     if (rc > 0 && (ask.revents & POLLNVAL))
         return -EBADF;
     return rc < 0 ? -errno : rc == 0 ? -EAGAIN : 0;
@@ -225,7 +228,8 @@ static int epoll_backend_poll(struct backend *self, td_time wait_ns)
     struct timespec timeout = {.tv_sec = wait_ns / 1000000000, .tv_nsec = wait_ns % 1000000000};
     int count = epoll_pwait2(self->fd, self->events, EVENTS_MAX, wait_ns == TD_FOREVER ? NULL : &timeout, NULL);
 
-    if (count < 0 && errno == ENOSYS) {  /* Linux before 5.11: milliseconds, rounded up so as not to spin */
+    if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
+        /* Linux before 5.11, or a sandbox older than that (it says EPERM): milliseconds, rounded up so as not to spin. */
         int ms = wait_ns == TD_FOREVER ? -1 : wait_ns > 2000000000000 ? 2000000 : (int)((wait_ns + 999999) / 1000000);
 
         count = epoll_wait(self->fd, self->events, EVENTS_MAX, ms);

@@ -46,7 +46,7 @@ static void take_notes(struct loop *loop)
     }
 }
 
-static void wait_for_notes(struct loop *loop);
+static int wait_for_notes(struct loop *loop);
 
 static void woken(struct io_op *op, int result)
 {
@@ -57,15 +57,20 @@ static void woken(struct io_op *op, int result)
         return;
     }
     take_notes(loop);
-    wait_for_notes(loop);
+    (void)wait_for_notes(loop);  /* only its first time can fail: that is when epoll gets to know the descriptor */
 }
 
-static void wait_for_notes(struct loop *loop)
+/* Returns 0 or a negative errno. */
+static int wait_for_notes(struct loop *loop)
 {
     loop->wake_op = (struct io_op){.kind = IO_READ, .file = &loop->wake_file, .done = woken, .background = true,
                                    .buffer = {&loop->wake_count, sizeof loop->wake_count}};
-    while (loop_io_start(loop, &loop->wake_op))
+    while (loop_io_start(loop, &loop->wake_op)) {
+        if (loop->wake_op.result < 0)
+            return loop->wake_op.result;
         take_notes(loop);
+    }
+    return 0;
 }
 
 void loop_notify(struct loop *loop, struct loop_note *note)
@@ -182,8 +187,11 @@ int loop_open(struct loop *loop, const td_opts *opts)
     }
     io_file_init(&loop->wake_file, fd);
     blocking_init(&loop->blocking, loop);
-    wait_for_notes(loop);
-    return 0;
+    rc = wait_for_notes(loop);
+    if (rc == 0)
+        return 0;
+    td_log(TD_LOG_ERROR, "cannot wait for other threads: %s", strerrordesc_np(-rc));
+    close(fd);
 
 close_backend:
     loop->table->close(loop->backend);
