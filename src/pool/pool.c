@@ -140,7 +140,7 @@ static bool collect(struct worker *worker)
     return true;
 }
 
-static void listen_events(td_pool *pool);
+static int listen_events(td_pool *pool);
 
 static void collect_all(td_pool *pool)
 {
@@ -159,16 +159,21 @@ static void event_came(struct io_op *op, int result)
         return;
     }
     collect_all(pool);
-    listen_events(pool);
+    (void)listen_events(pool);  /* only its first time can fail: that is when epoll gets to know the descriptor */
 }
 
-static void listen_events(td_pool *pool)
+/* Returns 0 or a negative errno. */
+static int listen_events(td_pool *pool)
 {
     pool->event_op = (struct io_op){.kind = IO_READ, .file = &pool->event_file, .done = event_came, .background = true,
                                     .buffer = {&pool->event_count, sizeof pool->event_count}};
-    while (loop_io_start(pool->loop, &pool->event_op))
+    while (loop_io_start(pool->loop, &pool->event_op)) {
+        if (pool->event_op.result < 0)
+            return pool->event_op.result;
         collect_all(pool);
+    }
     pool->event_listening = true;
+    return 0;
 }
 
 void pool_end_running(struct job *job, int rc)
@@ -394,11 +399,12 @@ int td_pool_open(td_pool **out, const td_pool_opts *opts)
     list_init(&pool->queue);
     list_init(&pool->waiting);
     rc = build(pool);
+    if (rc == 0)
+        rc = listen_events(pool);
     if (rc < 0) {
         release(pool);
         return rc;
     }
-    listen_events(pool);
     pool->workers_alive = pool->worker_count;
     for (unsigned i = 0; i < pool->worker_count; i++)
         start_worker(&pool->workers[i]);

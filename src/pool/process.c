@@ -29,8 +29,9 @@ static int process_prepare(struct worker *worker)
 
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, sizeof *worker->page) < 0)
-        goto fail;
+    while (ftruncate(fd, sizeof *worker->page) < 0)
+        if (errno != EINTR)
+            goto fail;
     page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED)
         goto fail;
@@ -57,11 +58,27 @@ static int send_signal(struct worker *worker, int signal)
 
 static void process_kill(struct worker *worker)
 {
-    if (send_signal(worker, SIGKILL) < 0 && errno != ESRCH)
+    if (send_signal(worker, SIGKILL) == 0 || errno == ESRCH)
+        return;
+    /*
+     * A sandbox may forbid the call. The pid is as good as the descriptor: the worker is our child, and until we have waited for
+     * it no other process gets its pid.
+     */
+    if (kill(worker->pid, SIGKILL) < 0 && errno != ESRCH)
         td_log(TD_LOG_ERROR, "cannot kill worker %u (pid %d): %s", worker->index, (int)worker->pid, strerrordesc_np(errno));
 }
 
 static void watch_process(struct worker *worker);
+
+static int wait_for_exit(struct worker *worker, siginfo_t *info, int options)
+{
+    int rc;
+
+    do
+        rc = waitid((idtype_t)P_PIDFD, (id_t)worker->pid_file.fd, info, WEXITED | options);
+    while (rc < 0 && errno == EINTR);
+    return rc;
+}
 
 /* The process has ended; wait for it, and say how. */
 static void process_ended(struct io_op *op, int result)
@@ -72,7 +89,7 @@ static void process_ended(struct io_op *op, int result)
     int signal = 0;
 
     (void)result;
-    if (waitid((idtype_t)P_PIDFD, (id_t)worker->pid_file.fd, &info, WEXITED | WNOHANG) == 0) {
+    if (wait_for_exit(worker, &info, WNOHANG) == 0) {
         if (info.si_pid == 0) {  /* a spurious wake-up: it lives */
             watch_process(worker);
             return;
@@ -94,8 +111,17 @@ static void watch_process(struct worker *worker)
 {
     worker->pid_op = (struct io_op){.kind = IO_POLL, .file = &worker->pid_file, .done = process_ended, .events = POLLIN,
                                     .background = true};
-    if (loop_io_start(worker->pool->loop, &worker->pid_op))
-        process_ended(&worker->pid_op, 0);
+    if (!loop_io_start(worker->pool->loop, &worker->pid_op))
+        return;
+    if (worker->pid_op.result < 0) {  /* a worker whose end would go unnoticed could keep a job for ever */
+        siginfo_t info;
+
+        td_log(TD_LOG_WARNING, "cannot watch worker %u (pid %d), so it is ended: %s", worker->index, (int)worker->pid,
+               strerrordesc_np(-worker->pid_op.result));
+        process_kill(worker);
+        (void)wait_for_exit(worker, &info, WNOWAIT);
+    }
+    process_ended(&worker->pid_op, 0);
 }
 
 /*

@@ -40,7 +40,7 @@ static int fork_zygote(struct zygote *zygote)
     return 0;
 }
 
-static void listen_answers(struct zygote *zygote);
+static int listen_answers(struct zygote *zygote);
 static void send_requests(struct zygote *zygote);
 
 /* It answers within milliseconds. One that does not is stopped or stuck: end it, which answers_came will notice. */
@@ -78,22 +78,49 @@ static void reap(struct zygote *zygote)
         ;
 }
 
-/* Somebody killed it. Fork another, and let whoever waits for an answer ask again. */
-static void replace(struct zygote *zygote)
+/* Ends it. Its descriptor is -1 then, and the next request forks another. */
+static void give_up(struct zygote *zygote)
 {
-    struct td_list orphans;
-    int rc;
-
-    td_log(TD_LOG_WARNING, "the process that forks workers (pid %d) died; starting another", (int)zygote->pid);
     loop_forget(zygote->loop, &zygote->file);
     reap(zygote);
-    rc = fork_zygote(zygote);
+}
+
+/* Listens to one that was forked. Returns 0, or a negative errno when that cannot be done: then it is ended. */
+static int listen_or_give_up(struct zygote *zygote)
+{
+    int rc = listen_answers(zygote);
+
     if (rc < 0)
-        td_log(TD_LOG_ERROR, "it could not be replaced, and no worker process will be: %s", td_strerror(rc));
-    else
-        listen_answers(zygote);
+        give_up(zygote);
+    return rc;
+}
+
+/* Returns 0 or a negative errno. */
+static int fork_another(struct zygote *zygote)
+{
+    int rc = fork_zygote(zygote);
+
+    return rc < 0 ? rc : listen_or_give_up(zygote);
+}
+
+/*
+ * Somebody killed it. Fork another, and let whoever waits for an answer ask again. `failed`: its answers could not be waited
+ * for. There will be another when a worker is wanted, not now: that would be the same again at once, for ever.
+ */
+static void replace(struct zygote *zygote, int failed)
+{
+    struct td_list orphans;
+    int rc = failed;
+
+    if (failed == 0)
+        td_log(TD_LOG_WARNING, "the process that forks workers (pid %d) died; starting another", (int)zygote->pid);
+    give_up(zygote);
     zygote->unanswered = 0;
     watch_answers(zygote);
+    if (failed == 0)
+        rc = fork_another(zygote);
+    if (rc < 0)
+        td_log(TD_LOG_ERROR, "there is no process that forks workers for now: %s", td_strerror(rc));
     list_init(&orphans);
     while (!list_empty(&zygote->requests))
         list_push_back(&orphans, list_pop_front(&zygote->requests));
@@ -142,43 +169,72 @@ static void answers_came(struct io_op *op, int result)
     zygote->listening = false;
     if (zygote->closing)
         return;
-    if (result < 0 || !take_answer(zygote))
-        replace(zygote);
-    else
-        listen_answers(zygote);
+    if (result < 0 || !take_answer(zygote)) {
+        replace(zygote, result < 0 ? result : 0);
+        return;
+    }
+    result = listen_answers(zygote);
+    if (result < 0)
+        replace(zygote, result);
 }
 
-static void listen_answers(struct zygote *zygote)
+/* Returns 0, or a negative errno when it cannot be waited for. */
+static int listen_answers(struct zygote *zygote)
 {
     zygote->op = (struct io_op){.kind = IO_POLL, .file = &zygote->file, .done = answers_came, .events = POLLIN,
                                 .background = true};
     zygote->listening = true;
-    if (loop_io_start(zygote->loop, &zygote->op))
-        answers_came(&zygote->op, zygote->op.result);
+    if (!loop_io_start(zygote->loop, &zygote->op))
+        return 0;
+    if (zygote->op.result >= 0) {
+        answers_came(&zygote->op, 0);
+        return 0;
+    }
+    zygote->listening = false;
+    return zygote->op.result;
 }
 
 void zygote_attach(struct zygote *zygote, struct loop *loop)
 {
     zygote->loop = loop;
     loop->zygote = zygote;
-    listen_answers(zygote);
+    (void)listen_or_give_up(zygote);  /* the first request forks another then */
+}
+
+static int send_request(struct zygote *zygote, const struct zygote_request *request)
+{
+    int fds[WIRE_FDS] = {request->page_fd, request->event_fd};
+
+    return wire_send(zygote->file.fd, NULL, 0, fds, WIRE_FDS, MSG_DONTWAIT);
 }
 
 /* Requests are in the list in their order: the first `unanswered` have been sent. */
-static void send_requests(struct zygote *zygote)
+static struct zygote_request *first_unsent(struct zygote *zygote)
 {
     struct td_list *at = zygote->requests.next;
 
     for (unsigned i = 0; i < zygote->unanswered; i++)
         at = at->next;
-    for (; at != &zygote->requests && zygote->unanswered < UNANSWERED_MAX; at = at->next) {
-        struct zygote_request *request = container_of(at, struct zygote_request, link);
-        int fds[WIRE_FDS] = {request->page_fd, request->event_fd};
+    return at == &zygote->requests ? NULL : container_of(at, struct zygote_request, link);
+}
 
-        if (wire_send(zygote->file.fd, NULL, 0, fds, WIRE_FDS, MSG_DONTWAIT) < 0)
-            return;  /* it has died, which answers_came will notice; all requests fail then */
-        zygote->unanswered++;
-        watch_answers(zygote);
+static void send_requests(struct zygote *zygote)
+{
+    struct zygote_request *request;
+
+    while (zygote->unanswered < UNANSWERED_MAX && (request = first_unsent(zygote))) {
+        int rc = send_request(zygote, request);
+
+        if (rc == 0) {
+            zygote->unanswered++;
+            watch_answers(zygote);
+        } else if (rc == -EAGAIN && zygote->unanswered > 0) {
+            return;  /* the next answer makes room */
+        } else {
+            /* Dead, which answers_came will notice; or the kernel is short of something, and nobody would come back to it. */
+            list_remove(&request->link);
+            request->done(request, rc == -EAGAIN ? -ENOBUFS : rc, 0);
+        }
     }
 }
 
@@ -187,10 +243,9 @@ int zygote_spawn(struct zygote *zygote, struct zygote_request *request)
     int rc;
 
     if (zygote->file.fd < 0) {  /* it died, and could not be replaced then */
-        rc = fork_zygote(zygote);
+        rc = fork_another(zygote);
         if (rc < 0)
             return rc;
-        listen_answers(zygote);
     }
     list_push_back(&zygote->requests, &request->link);
     send_requests(zygote);

@@ -38,7 +38,7 @@ int zygote_open(struct zygote *zygote);
 /* From now on answers are taken by this loop. */
 void zygote_attach(struct zygote *zygote, struct loop *loop);
 
-/* Asks for a worker. Returns 0 (`done` follows) or a negative errno. */
+/* Asks for a worker. Returns 0 (`done` follows, or came already) or a negative errno. */
 int zygote_spawn(struct zygote *zygote, struct zygote_request *request);
 
 /* Between loop_run and loop_close; no request is open. Ends the zygote. */
