@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "faults/scenarios.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static int nothing(void *arg)
+{
+    return 0;
+}
+
+#define MANY 150  /* more than one slab of stacks holds */
+
+static int count_up(void *arg)
+{
+    int *count = arg, rc = td_yield();
+
+    ++*count;
+    return rc;
+}
+
+static int spawn_many(void *arg)
+{
+    int count = 0, spawned = 0, rc = 0, joined;
+    td_scope scope;
+
+    td_scope_open(&scope);
+    while (spawned < MANY && (rc = td_spawn(&scope, count_up, &count)) == 0)
+        spawned++;
+    joined = td_scope_join(&scope);
+    truth(joined == 0 && count == spawned);
+    return rc < 0 ? rc : joined;
+}
+
+static int sleep_briefly(void *arg)
+{
+    return td_sleep(td_us(200));
+}
+
+static int wait_for_pipe(void *arg)
+{
+    const int *fd = arg;
+    char byte;
+    int rc = td_wait_readable(*fd);
+
+    if (rc == 0)
+        truth(read(*fd, &byte, 1) == 1);
+    return rc;
+}
+
+/* Sleeps, a deadline, and two tasks that wait for one descriptor. */
+static int wait_all(void *arg)
+{
+    int pair[2], rc, joined;
+    td_scope scope;
+
+    if (!truth(pipe2(pair, 0) == 0))
+        return -EIO;
+    td_scope_open(&scope);
+    td_scope_deadline(&scope, td_after(td_sec(8)));
+    rc = td_spawn(&scope, sleep_briefly, NULL);
+    for (int i = 0; i < 2 && rc == 0; i++)
+        rc = td_spawn(&scope, wait_for_pipe, &pair[0]);
+    if (rc == 0)
+        rc = td_sleep(td_us(100));
+    truth(write(pair[1], "ab", 2) == 2);
+    if (rc < 0)
+        td_scope_cancel(&scope);
+    joined = td_scope_join(&scope);
+    close(pair[0]);
+    close(pair[1]);
+    if (rc < 0 || joined < 0)
+        return rc < 0 ? rc : joined;
+    td_scope_open(&scope);
+    td_scope_deadline(&scope, td_after(td_us(100)));
+    rc = td_sleep(td_sec(5));
+    joined = td_scope_join(&scope);
+    truth(rc == -ECANCELED && joined == -ETIMEDOUT);
+    return 0;
+}
+
+#define ITEMS 20
+
+static int send_items(void *arg)
+{
+    td_chan *chan = arg;
+    int rc = 0;
+
+    for (int i = 0; i < ITEMS && rc == 0; i++)
+        rc = td_chan_send(chan, &i);
+    td_chan_close(chan);
+    return rc;
+}
+
+static int set_event(void *arg)
+{
+    td_event_set(arg);
+    return 0;
+}
+
+static int sync_all(void *arg)
+{
+    td_chan *chan;
+    td_event event;
+    td_scope scope;
+    int got, next = 0, received, joined, rc = td_chan_open(&chan, &(td_chan_opts){.item_size = sizeof(int), .capacity = 3});
+
+    if (rc < 0)
+        return rc;
+    td_event_init(&event);
+    td_scope_open(&scope);
+    rc = td_spawn(&scope, send_items, chan);
+    if (rc == 0) {
+        while ((received = td_chan_receive(chan, &got)) == 0)
+            truth(got == next++);
+        truth(received == -EPIPE && next == ITEMS);
+        rc = td_spawn(&scope, set_event, &event);
+    }
+    if (rc == 0)
+        rc = td_event_wait(&event);
+    joined = td_scope_join(&scope);
+    td_chan_free(chan);
+    return rc < 0 ? rc : joined;
+}
+
+/* Blocks of every size, each filled, so that a page that is not there would be found out. */
+static int shared_all(void *arg)
+{
+    static const size_t sizes[] = {1, 64, 1000, 30000, 40000, 1000, 3 * 1024 * 1024};
+    char *blocks[sizeof sizes / sizeof *sizes];
+    td_shared_stats stats;
+    int rc = 0;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        blocks[i] = td_shared_alloc(sizes[i]);
+        if (blocks[i])
+            memset(blocks[i], (int)i + 1, sizes[i] < 65536 ? sizes[i] : 65536);
+        else
+            rc = -ENOMEM;
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        truth(!blocks[i] || blocks[i][0] == (char)(i + 1));
+        td_shared_free(blocks[i]);
+    }
+    td_shared_statistics(&stats);
+    truth(stats.blocks == 0 && stats.used_bytes == 0);
+    return rc;
+}
+
+/* Jobs for both kinds of pools: they square numbers. */
+static int square(void *arg)
+{
+    int *number = arg;
+
+    *number *= *number;
+    return 7;
+}
+
+static int offload_all(td_pool *pool, int *numbers)
+{
+    int rc = td_offload(pool, square, &numbers[0]);
+
+    if (rc >= 0) {
+        truth(rc == 7 && numbers[0] == 9);
+        rc = td_pool_map(pool, square, numbers + 1, 10, sizeof *numbers);
+    }
+    for (int i = 1; i <= 10 && rc >= 0; i++)
+        truth(numbers[i] == i * i);
+    return rc < 0 ? rc : 0;
+}
+
+static int use_pool(td_pool_kind kind, int *numbers)
+{
+    td_pool *pool;
+    int rc = td_pool_open(&pool, &(td_pool_opts){.kind = kind, .workers = 2}), closed;
+
+    if (rc < 0)
+        return rc;
+    numbers[0] = 3;
+    for (int i = 1; i <= 10; i++)
+        numbers[i] = i;
+    rc = offload_all(pool, numbers);
+    closed = td_pool_close(pool);
+    return rc < 0 ? rc : closed;
+}
+
+static int use_threads(void *arg)
+{
+    int numbers[11];
+
+    return use_pool(TD_THREADS, numbers);
+}
+
+static int use_processes(void *arg)
+{
+    int *numbers = td_shared_calloc(11, sizeof *numbers), rc;
+
+    if (!numbers)
+        return -ENOMEM;
+    rc = use_pool(TD_PROCESSES, numbers);
+    td_shared_free(numbers);
+    return rc;
+}
+
+const struct scenario scenarios[] = {
+    {"run", nothing, .watched = true},
+    {"spawn", spawn_many},
+    {"wait", wait_all},
+    {"sync", sync_all},
+    {"shared", shared_all},
+    {"threads", use_threads, .slow = true},
+    {"processes", use_processes, .slow = true},
+    {NULL},
+};
