@@ -100,6 +100,9 @@ static void advance(td_stream *stream, int sent)
         stream->error = sent;
         while (stream->count > 0)
             drop_first(stream);
+        /* Posting told nobody, and not every error ends a connection (ENOBUFS): whoever reads is to see that it is over. */
+        if (sent != -ECANCELED)
+            stream_break(stream);
         return;
     }
     while (sent > 0) {

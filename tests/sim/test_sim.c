@@ -4,6 +4,8 @@
  */
 #include "run/harness.h"
 
+#include "net/stream.h"
+
 static int on_sim(uint64_t seed, td_fn fn, void *arg)
 {
     void *sim = (void *)(uintptr_t)TD_BACKEND_SIM;
@@ -219,6 +221,31 @@ static void each_call_fails_in_turn_and_is_answered(void **state)
     assert_int_equal(nth, 6);  /* socket, listen, socket, connect, send; then none is left */
 }
 
+static int post_in_vain(void *arg)
+{
+    struct line line;
+    struct block *block = block_new(1);
+    char byte;
+
+    if (!expect(block != NULL))
+        return 0;
+    block->bytes[0] = 'x';
+    line_open(&line);
+    expect_int(td_sim_fail(TD_SIM_SEND, 1, -ENOBUFS), 0);
+    expect_int(stream_post(line.out, block, SIZE_MAX), 0);
+    expect_int(td_stream_read(line.out, &byte, 1), 0);
+    expect_int(stream_post(line.out, block, SIZE_MAX), -ENOBUFS);
+    block_release(block);
+    line_close(&line);
+    return 0;
+}
+
+/* Found by the scenario chat, seed 15: the peer waited for ever for what had been posted and was not sent. */
+static void what_was_posted_and_cannot_be_sent_ends_the_connection(void **state)
+{
+    assert_int_equal(on_sim(10, post_in_vain, NULL), 0);
+}
+
 static int wait_for_a_pipe(void *arg)
 {
     int pair[2];
@@ -286,6 +313,7 @@ int main(void)
         cmocka_unit_test(nobody_listens_is_a_refusal),
         cmocka_unit_test(a_network_where_all_wait_is_a_deadlock),
         cmocka_unit_test(each_call_fails_in_turn_and_is_answered),
+        cmocka_unit_test(what_was_posted_and_cannot_be_sent_ends_the_connection),
         cmocka_unit_test(a_real_descriptor_can_be_waited_for),
         cmocka_unit_test(what_is_out_of_range_is_refused),
         ON_BOTH(other_backends_have_no_faults_to_give),
