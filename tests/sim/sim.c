@@ -23,12 +23,13 @@
 #define FAILURES_MAX 5       /* of a scenario that are told */
 
 static const struct scenario *const scenarios[] = {&scenario_echo, &scenario_cancel, &scenario_program,
-                                                   &scenario_http};
+                                                   &scenario_http, &scenario_chat, &scenario_walk};
 
 #define SCENARIOS (sizeof scenarios / sizeof *scenarios)
 
 /* What a worker process tells its parent. */
 struct report {
+    int said;                /* a file with what its present run wrote to standard error */
     uint64_t seed;           /* that it runs, for the parent to name after a crash */
     uint64_t done, failed;
 };
@@ -102,11 +103,28 @@ static bool run_seed(const struct scenario *scenario, uint64_t seed, const struc
     return false;
 }
 
+/* Shows the end of what the run wrote to standard error. */
+static void show_said(int said)
+{
+    char text[2000];
+    off_t size = lseek(said, 0, SEEK_END), from = size > (off_t)sizeof text ? size - (off_t)sizeof text : 0;
+    ssize_t n = pread(said, text, sizeof text, from);
+
+    if (n > 0)
+        printf("%.*s", (int)n, text);
+    fflush(stdout);
+}
+
 static void work(const struct scenario *scenario, const struct options *options, unsigned index, struct report *report)
 {
+    dup2(report->said, STDERR_FILENO);
     for (uint64_t i = index; i < options->seeds && report->failed < FAILURES_MAX; i += WORKERS) {
         report->seed = options->first + i;
-        report->failed += !run_seed(scenario, report->seed, options);
+        (void)(ftruncate(report->said, 0) == 0 && lseek(report->said, 0, SEEK_SET));
+        if (!run_seed(scenario, report->seed, options)) {
+            report->failed++;
+            show_said(report->said);
+        }
         report->done++;
     }
 }
@@ -123,6 +141,7 @@ static bool bury(const struct scenario *scenario, int status, const struct repor
     else
         snprintf(what, sizeof what, "it died: %s", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "by an exit");
     tell(scenario, report->seed, what);
+    show_said(report->said);
     return false;
 }
 
@@ -139,7 +158,8 @@ static bool run_scenario(const struct scenario *scenario, const struct options *
     clock_gettime(CLOCK_MONOTONIC, &began);
     fflush(stdout);
     for (unsigned i = 0; i < WORKERS; i++) {
-        pids[i] = fork();
+        reports[i].said = memfd_create("said", MFD_CLOEXEC);
+        pids[i] = reports[i].said < 0 ? -1 : fork();
         if (pids[i] == 0) {
             work(scenario, options, i, &reports[i]);
             exit(0);  /* and not _exit: a leak is a result as well */
@@ -153,6 +173,7 @@ static bool run_scenario(const struct scenario *scenario, const struct options *
         else if (!bury(scenario, status, &reports[i]))
             good = false;
         done += reports[i].done;
+        close(reports[i].said);
     }
     clock_gettime(CLOCK_MONOTONIC, &ended);
     printf("%-10s %" PRIu64 " seeds from %" PRIu64 " in %.1f s: %s\n", scenario->name, done, options->first,
