@@ -79,9 +79,8 @@ static inline void print_sleepers(struct stopwatch since, double *late, long cou
     printf("cpu_ms %.2f\n", (cpu_ns() - since.cpu) / 1e6);
     printf("started_ms %.1f\n", (last_start - since.wall) / 1e6);
     qsort(late, (size_t)count, sizeof *late, by_size);
-    printf("early %d\n", late[0] < 0);
-    printf("late_p50_ms %.4f\nlate_p99_ms %.4f\nlate_max_ms %.4f\n", late[count / 2] / 1e6, late[count * 99 / 100] / 1e6,
-           late[count - 1] / 1e6);
+    printf("late_min_ms %.4f\nlate_p50_ms %.4f\n", late[0] / 1e6, late[count / 2] / 1e6);
+    printf("late_p99_ms %.4f\nlate_max_ms %.4f\n", late[count * 99 / 100] / 1e6, late[count - 1] / 1e6);
 }
 
 /* `before` was the resident memory without the tasks. */

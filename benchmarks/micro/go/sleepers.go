@@ -45,7 +45,8 @@ func measureFire(count int, lead time.Duration) {
 	all.Wait()
 	fmt.Printf("cpu_ms %.2f\nstarted_ms %.1f\n", float64(cpu()-cpuBegan)/1e6, float64(lastStart.Load())/1e6)
 	sort.Float64s(late)
-	fmt.Printf("late_p50_ms %.4f\nlate_p99_ms %.4f\nlate_max_ms %.4f\n", late[count/2], late[count*99/100], late[count-1])
+	fmt.Printf("late_min_ms %.4f\nlate_p50_ms %.4f\n", late[0], late[count/2])
+	fmt.Printf("late_p99_ms %.4f\nlate_max_ms %.4f\n", late[count*99/100], late[count-1])
 }
 
 func measureHold(count int) {

@@ -30,7 +30,8 @@ async def measure_fire(count, lead):
     await asyncio.gather(*(sleeper(i) for i in range(count)))
     print(f'cpu_ms {(cpu() - cpu_began) * 1e3:.2f}\nstarted_ms {(started - began) * 1e3:.1f}')
     late.sort()
-    print(f'late_p50_ms {late[count // 2]:.4f}\nlate_p99_ms {late[count * 99 // 100]:.4f}\nlate_max_ms {late[-1]:.4f}')
+    print(f'late_min_ms {late[0]:.4f}\nlate_p50_ms {late[count // 2]:.4f}')
+    print(f'late_p99_ms {late[count * 99 // 100]:.4f}\nlate_max_ms {late[-1]:.4f}')
 
 
 async def measure_hold(count):
