@@ -27,7 +27,7 @@ struct td_chan {
     struct sched *sched;
     char *in, *out, *end;     /* of the ring */
     size_t stride;
-    unsigned long long sent, received, rejected, dropped;
+    unsigned long long sent, rejected, dropped;
     size_t peak;
     char sending[DESCRIPTION_BYTES], receiving[DESCRIPTION_BYTES];
     _Alignas(struct place) char ring[];
@@ -100,14 +100,12 @@ static int send_to_full(td_chan *chan, const void *item)
 
 static inline int send_now(td_chan *chan, const void *item)
 {
-    struct waiter *receiver;
+    struct waiter *receiver = waiters_wake(&chan->receivers, 0);
 
-    if (chan->closed)
-        return -EPIPE;
-    receiver = waiters_wake(&chan->receivers, 0);
     if (receiver) {  /* straight into its hands: the channel is empty */
         copy_item(receiver->slot, item, chan->item_size);
-        chan->received++;
+    } else if (chan->closed) {
+        return -EPIPE;
     } else if (chan->count == chan->capacity) {
         return send_to_full(chan, item);
     } else {
@@ -125,13 +123,18 @@ static inline int receive_now(td_chan *chan, void *item)
         return chan->closed ? -EPIPE : -EAGAIN;
     copy_item(item, ((struct place *)(void *)chan->out)->item, chan->item_size);
     drop_first(chan);
-    chan->received++;
     sender = waiters_wake(&chan->senders, 0);
     if (sender) {
         push(chan, sender->slot);
         chan->sent++;
     }
     return 0;
+}
+
+/* The receiver that makes room takes the item from where it is: the sender's memory stays while it is parked. */
+static __attribute__((noinline)) int wait_for_room(td_chan *chan, struct td_task *self, const void *item)
+{
+    return waiters_park(&chan->senders, self, chan->sending, (void *)(uintptr_t)item);
 }
 
 int td_chan_send(td_chan *chan, const void *item)
@@ -142,8 +145,7 @@ int td_chan_send(td_chan *chan, const void *item)
     if (rc < 0)
         return rc;
     rc = send_now(chan, item);
-    /* The receiver that makes room takes the item from where it is: the sender's memory stays while it is parked. */
-    return rc == -EAGAIN ? waiters_park(&chan->senders, self, chan->sending, (void *)(uintptr_t)item) : rc;
+    return rc == -EAGAIN ? wait_for_room(chan, self, item) : rc;
 }
 
 int td_chan_try_send(td_chan *chan, const void *item)
@@ -207,7 +209,7 @@ void td_chan_statistics(const td_chan *chan, td_chan_stats *stats)
         .oldest_ns = age > 0 ? age : 0,
         .oldest_wait_ns = waiters_oldest(list_empty(&chan->senders) ? &chan->receivers : &chan->senders),
         .sent = chan->sent,
-        .received = chan->received,
+        .received = chan->sent - chan->dropped - chan->count,
         .rejected = chan->rejected,
         .dropped = chan->dropped,
     };

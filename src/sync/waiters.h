@@ -52,16 +52,19 @@ static inline int waiters_park(struct td_list *waiters, struct td_task *self, co
  */
 static inline struct waiter *waiters_wake(struct td_list *waiters, int rc)
 {
-    struct td_list *link = list_pop_front(waiters);
-    struct waiter *waiter;
+    struct td_list *link = waiters->next, *next = link->next;
+    struct waiter *waiter = container_of(link, struct waiter, link);
 
-    if (!link)
+    if (link == waiters)
         return NULL;
-    waiter = container_of(link, struct waiter, link);
-    if (waiter->woken)
+    waiters->next = next;
+    next->prev = waiters;
+    if (__builtin_expect(waiter->woken != NULL, 0)) {
+        list_init(link);  /* a select takes all of its cases out of their queues, this one too */
         waiter->woken(waiter, rc);
-    else
+    } else {
         task_unpark(waiter->task, rc);
+    }
     return waiter;
 }
 
