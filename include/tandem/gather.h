@@ -30,7 +30,7 @@ typedef struct td_call {
  * Checkpoint: yes.  Thread: a task.  Returns 0; the first failure; -ECANCELED; -EINVAL for a call without fn and -ENOMEM
  * for want of a stack, which cancel the calls before.
  */
-#define td_gather(calls, count) td_gather_at((calls), (count), __FILE__ ":" TD_STRING(__LINE__))
+#define td_gather(...) td_gather_at(__VA_ARGS__, __FILE__ ":" TD_STRING(__LINE__))
 int td_gather_at(td_call *calls, size_t count, const char *site);
 
 /*
@@ -39,7 +39,7 @@ int td_gather_at(td_call *calls, size_t count, const char *site);
  * Checkpoint: yes.  Thread: a task.  Returns 0 when all have ended by themselves, some in errors maybe; -ECANCELED,
  * -EINVAL and -ENOMEM as td_gather.
  */
-#define td_gather_all(calls, count) td_gather_all_at((calls), (count), __FILE__ ":" TD_STRING(__LINE__))
+#define td_gather_all(...) td_gather_all_at(__VA_ARGS__, __FILE__ ":" TD_STRING(__LINE__))
 int td_gather_all_at(td_call *calls, size_t count, const char *site);
 
 /*
@@ -49,7 +49,7 @@ int td_gather_all_at(td_call *calls, size_t count, const char *site);
  * Checkpoint: yes.  Thread: a task.  Returns what the winner returned: 0 or more. When all failed: the last one's error;
  * -EINVAL for no calls; -ECANCELED and -ENOMEM as td_gather.
  */
-#define td_race(calls, count, winner) td_race_at((calls), (count), (winner), __FILE__ ":" TD_STRING(__LINE__))
+#define td_race(...) td_race_at(__VA_ARGS__, __FILE__ ":" TD_STRING(__LINE__))
 int td_race_at(td_call *calls, size_t count, size_t *winner, const char *site);
 
 #ifdef __cplusplus

@@ -74,7 +74,7 @@ void td_scope_open_shielded(td_scope *scope, td_time grace_ns);
  * Checkpoint: no.  Returns 0; -ENOMEM when there is no memory for a stack (the log says which limit was met);
  * -EINVAL when fn is NULL.
  */
-#define td_spawn(scope, fn, arg) td_spawn_at((scope), (fn), (arg), __FILE__ ":" TD_STRING(__LINE__))
+#define td_spawn(...) td_spawn_at(__VA_ARGS__, __FILE__ ":" TD_STRING(__LINE__))
 
 /* What td_spawn calls: `site` names the place in dumps and reports, and must be a constant. Otherwise as td_spawn. */
 int td_spawn_at(td_scope *scope, td_fn fn, void *arg, const char *site);
@@ -88,12 +88,13 @@ typedef struct td_spawn_opts {
 } td_spawn_opts;
 
 /* td_spawn with options. Also -EINVAL for a stack size out of range (more than 64 MiB). */
-#define td_spawn_with(scope, opts, fn, arg) td_spawn_with_at((scope), (opts), (fn), (arg), __FILE__ ":" TD_STRING(__LINE__))
+#define td_spawn_with(...) td_spawn_with_at(__VA_ARGS__, __FILE__ ":" TD_STRING(__LINE__))
 int td_spawn_with_at(td_scope *scope, const td_spawn_opts *opts, td_fn fn, void *arg, const char *site);
 
 /*
  * From now on a task's failure does not cancel the others, and td_scope_join does not return it: all run to their
- * ends, and td_spawn_opts.result has what each returned. Not a checkpoint.
+ * ends, and td_spawn_opts.result has what each returned. A failure before has cancelled them, and is still returned. Not
+ * a checkpoint.
  */
 void td_scope_collect(td_scope *scope);
 
@@ -122,7 +123,10 @@ void td_scope_deadline(td_scope *scope, td_time at);
 /* Whether the scope was cancelled, for whatever reason. Not a checkpoint. */
 bool td_scope_cancelled(const td_scope *scope);
 
-/* The earliest deadline that reaches the calling task's waits; TD_FOREVER when there is none. Not a checkpoint. */
+/*
+ * The earliest deadline that reaches the calling task's waits, also when it has passed; TD_FOREVER when there is none. Not a
+ * checkpoint.
+ */
 td_time td_deadline(void);
 
 /* The calling task. Not a checkpoint. */

@@ -33,6 +33,7 @@ void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task 
     list_init(&scope->children);
     list_init(&scope->sibling);
     timer_init(&scope->deadline, deadline_passed);
+    scope->deadline.at = TD_FOREVER;
     if (!parent)
         return;
     list_push_back(&parent->children, &scope->sibling);
@@ -194,9 +195,10 @@ void td_scope_deadline(td_scope *scope, td_time at)
     struct td_task *self = scope_user(scope, __func__);
     struct timers *timers = &self->sched->timers;
 
-    if (self->sched->forked || scope->cancelled || (scope->deadline.armed && scope->deadline.at <= at))
+    if (self->sched->forked || scope->cancelled || scope->deadline.at <= at)
         return;
     timers_disarm(timers, &scope->deadline);
+    scope->deadline.at = at;
     if (at <= td_now())
         cancel_tree(scope, CAUSE_DEADLINE);
     else if (at != TD_FOREVER)
@@ -288,7 +290,7 @@ td_time td_deadline(void)
     td_time earliest = TD_FOREVER;
 
     for (const struct td_scope *at = task_self(__func__)->scope; at; at = at->shielded ? NULL : at->parent)
-        if (at->deadline.armed && at->deadline.at < earliest)
+        if (at->deadline.at < earliest)
             earliest = at->deadline.at;
     return earliest;
 }
@@ -306,13 +308,14 @@ void scope_task_done(struct td_scope *scope, struct td_task *task, int rc)
     }
 }
 
+/* What a joined scope's tasks have come to; its owner is in the scope around it again. */
 static int verdict(const struct td_scope *scope)
 {
     if (scope->cause == CAUSE_DEADLINE)
         return -ETIMEDOUT;
-    if (scope->failure && !scope->collecting)
+    if (scope->failure && (!scope->collecting || scope->cause == CAUSE_FAILURE))
         return scope->failure;
-    if (scope->declined || (scope->parent && scope->parent->cancelled))
+    if (scope->declined || task_verdict(scope->owner) < 0)
         return -ECANCELED;
     return 0;
 }
