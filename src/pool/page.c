@@ -41,7 +41,7 @@ static uint64_t wait_for_word(struct worker_page *page, bool private)
     }
 }
 
-static int run_items(const struct worker_page *page)
+int page_run(const struct worker_page *page)
 {
     int rc = page->fn(page->items);
 
@@ -64,7 +64,7 @@ void page_serve(struct worker_page *page, int event_fd, bool private)
         if (!page_move(page, ready, running))
             continue;  /* taken back in the meantime */
         atomic_store(&page->started, td_now());
-        atomic_store(&page->rc, run_items(page));
+        atomic_store(&page->rc, page_run(page));
         atomic_store(&page->ended, td_now());
         if (!page_move(page, running, done))
             continue;

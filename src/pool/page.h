@@ -59,6 +59,9 @@ static inline bool page_move(struct worker_page *page, uint64_t from, uint64_t t
 /* Wakes the worker if it sleeps. Called by the pool, after it moved the word. `private`: the worker is a thread. */
 void page_ring(struct worker_page *page, bool private);
 
+/* Runs the job in the page. Returns its result: the first negative one, or the last. */
+int page_run(const struct worker_page *page);
+
 /* The worker's life: runs jobs as they come, tells event_fd about each, returns when told to stop. */
 void page_serve(struct worker_page *page, int event_fd, bool private);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "loop/sim.h"
 #include "tandem/error.h"
 #include "pool/queue.h"
 #include "shared/arena.h"
@@ -74,7 +75,10 @@ static bool give(struct worker *worker, struct job *job)
     job->dispatched = td_now();
     worker->job = job;
     worker->phase = WORKER_BUSY;
-    page_ring(page, worker->pool->kind->private);
+    if (worker->pool->kind->ring)
+        worker->pool->kind->ring(worker);
+    else
+        page_ring(page, worker->pool->kind->private);
     return true;
 }
 
@@ -206,6 +210,14 @@ void pool_worker_up(struct worker *worker)
     }
     make_idle(worker);
     pool_dispatch(worker->pool);
+}
+
+void pool_worker_done(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+
+    collect(worker);
+    pool_dispatch(pool);
 }
 
 void pool_worker_gone(struct worker *worker)
@@ -385,14 +397,17 @@ int td_pool_open(td_pool **out, const td_pool_opts *opts)
         return rc;
     if (self->sched->forked)
         return -EOWNERDEAD;
-    if (opts->kind == TD_PROCESSES && (!arena_current() || !loop_of(self)->zygote))
+    if (opts->kind == TD_PROCESSES && (!arena_current() || (!loop_of(self)->zygote && !loop_is_simulated(loop_of(self)))))
         return -ENOSYS;  /* td_run has logged why */
     pool = calloc(1, sizeof *pool);
     if (!pool)
         return -ENOMEM;
     pool->loop = loop_of(self);
     pool->opts = *opts;
-    pool->kind = opts->kind == TD_PROCESSES ? &worker_process : &worker_thread;
+    if (loop_is_simulated(pool->loop))
+        pool->kind = opts->kind == TD_PROCESSES ? &worker_simulated_process : &worker_simulated_thread;
+    else
+        pool->kind = opts->kind == TD_PROCESSES ? &worker_process : &worker_thread;
     pool->worker_count = opts->workers ? opts->workers : usable_cores();
     pool->queue_max = opts->queue == TD_QUEUE_NONE ? 0 : opts->queue ? opts->queue : QUEUE_DEFAULT;
     list_init(&pool->idle);

@@ -44,6 +44,8 @@ enum worker_phase {
     WORKER_GONE,      /* stopped for good */
 };
 
+enum worker_stage { STAGE_BIRTH, STAGE_BEGIN, STAGE_END, STAGE_DEAD };
+
 struct worker {
     struct td_list link;        /* in pool->idle */
     td_pool *pool;
@@ -62,6 +64,9 @@ struct worker {
     struct io_op pid_op;
     /* A thread: */
     pthread_t thread;
+    /* A simulated one: */
+    struct td_timer simulated;
+    enum worker_stage stage;    /* what happens when that fires */
 };
 
 /* What differs between threads and processes. */
@@ -69,12 +74,13 @@ struct worker_kind {
     bool private;                                /* the page lies in memory of this process only */
     int (*prepare)(struct worker *worker);       /* makes the page; 0 or a negative errno */
     int (*start)(struct worker *worker);         /* 0: pool_worker_up will be or was called; or a negative errno */
+    void (*ring)(struct worker *worker);         /* tells it of a job in its page; NULL: by the page's doorbell */
     void (*kill)(struct worker *worker);         /* NULL: cannot be killed */
     void (*stop)(struct worker *worker);         /* ends it, idle; pool_worker_gone will be or was called */
     void (*release)(struct worker *worker);      /* frees the page, and what prepare made */
 };
 
-extern const struct worker_kind worker_thread, worker_process;
+extern const struct worker_kind worker_thread, worker_process, worker_simulated_thread, worker_simulated_process;
 
 struct td_pool {
     struct loop *loop;
@@ -99,6 +105,7 @@ struct td_pool {
 /* Called by the kinds. */
 void pool_grave_closed(td_pool *pool);
 void pool_worker_up(struct worker *worker);
+void pool_worker_done(struct worker *worker);                 /* its page says that the job is done */
 void pool_worker_gone(struct worker *worker);                 /* after stop */
 void pool_worker_died(struct worker *worker, int signal, const char *how);  /* it is dead and waited for */
 void pool_worker_failed(struct worker *worker, int rc);       /* it could not be started */

@@ -197,7 +197,7 @@ int loops_run(const td_opts *opts, struct arena *arena, td_fn fn, void *arg)
     runner.members = members_new(&runner, count);
     if (runner.loops && runner.members) {
         fleet_init(&runner.fleet, runner.loops, count);
-        if (arena)
+        if (arena && opts->backend != TD_BACKEND_SIM)  /* whose worker processes are simulated, too */
             fork_zygotes(&runner);
         rc = run_members(&runner);
         for (unsigned i = 0; i < count; i++)

@@ -23,7 +23,7 @@
 #define FAILURES_MAX 5       /* of a scenario that are told */
 
 static const struct scenario *const scenarios[] = {&scenario_echo, &scenario_cancel, &scenario_program,
-                                                   &scenario_http, &scenario_chat, &scenario_walk};
+                                                   &scenario_http, &scenario_chat, &scenario_walk, &scenario_pool};
 
 #define SCENARIOS (sizeof scenarios / sizeof *scenarios)
 
