@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "tandem/select.h"
 #include "tandem/time.h"
 
 #ifdef __cplusplus
@@ -65,6 +66,14 @@ ssize_t td_stream_read(td_stream *stream, void *data, size_t size);
  * none: -ECANCELED, -EPIPE, -ECONNRESET and the like.
  */
 ssize_t td_stream_write(td_stream *stream, const void *data, size_t size);
+
+/*
+ * Cases of a td_select: the stream has something to read, or is at its end, or broken, so td_stream_read would not wait;
+ * the listener has a connection, so td_accept would not. Each counts as reading, or accepting. Their result: 0, or what
+ * the system says. Not a checkpoint.
+ */
+td_case td_on_stream(td_stream *stream);
+td_case td_on_connection(td_listener *listener);
 
 /* Says to the peer that nothing more will come. Queued bytes must have been sent. Not a checkpoint. */
 int td_stream_end(td_stream *stream);

@@ -52,7 +52,8 @@ td_case td_on_time(td_time at);
 
 /*
  * The descriptor is readable, or writable; or at its end, or broken. It must be one that poll(2) can wait for, stay open
- * meanwhile, and not be a td_stream's. Its result: 0; -EBADF; -EPERM, -ENOMEM, -EMFILE when it cannot be waited for.
+ * meanwhile, and not be a td_stream's (for which there is td_on_stream). Its result: 0; -EBADF; -EPERM, -ENOMEM, -EMFILE
+ * when it cannot be waited for.
  */
 td_case td_on_readable(int fd);
 td_case td_on_writable(int fd);

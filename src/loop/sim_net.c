@@ -346,12 +346,26 @@ static int send_some(struct sim_socket *socket, const struct msghdr *message)
     return (int)total;
 }
 
+/* Whether an accept, a receive or a send would have something to say. */
+static bool poll_ready(const struct sim_socket *socket, short events)
+{
+    if (socket->state == SIM_LISTENING)
+        return !list_empty(&socket->backlog);
+    if (socket->broken || socket->error)
+        return true;
+    if (events & POLLOUT)
+        return socket->write_shut || !socket->peer || socket->peer->in.count < socket->peer->in.room;
+    return socket->in.arrived > 0 || socket->in.end_arrived || socket->read_shut;
+}
+
 int sim_net_attempt(struct sim_socket *socket, struct io_op *op)
 {
     struct backend *sim = socket->sim;
 
     if (op->kind == IO_CONNECT)
         return connect_step(socket, op);
+    if (op->kind == IO_POLL)
+        return poll_ready(socket, op->events) ? 0 : -EAGAIN;
     if (sim_chance(sim, sim->faults.interrupted, &sim->stats.interrupted))
         return -EINTR;
     if (op->kind == IO_ACCEPT)

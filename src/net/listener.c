@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "net/stream.h"
+#include "sync/cases.h"
 
 #define BACKLOG_DEFAULT 4096
 
@@ -77,6 +78,11 @@ int td_accept(td_listener *listener, td_stream **stream)
         rc = loop_io(self, &op, "a connection");
     } while (rc < 0 && pass_over(rc));
     return rc < 0 ? rc : stream_adopt(listener->loop, rc, stream);
+}
+
+td_case td_on_connection(td_listener *listener)
+{
+    return (td_case){.kind = &case_readable, .on = &listener->file};
 }
 
 int td_connect(td_stream **stream, const char *text)

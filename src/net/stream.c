@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "sync/cases.h"
 
 #define QUEUE_FIRST 4
 #define SINK_BYTES 4096
@@ -270,6 +271,11 @@ ssize_t td_stream_read(td_stream *stream, void *data, size_t size)
         rc = loop_io(self, &op, "bytes from a peer");
     } while (rc == -EINTR || rc == -EAGAIN);
     return rc;
+}
+
+td_case td_on_stream(td_stream *stream)
+{
+    return (td_case){.kind = &case_readable, .on = &stream->file};
 }
 
 ssize_t td_stream_write(td_stream *stream, const void *data, size_t size)

@@ -88,18 +88,16 @@ td_case td_on_time(td_time at)
     return (td_case){.kind = &kind, .at = at};
 }
 
+const struct td_case_kind case_readable = {NULL, NULL, NULL, POLLIN}, case_writable = {NULL, NULL, NULL, POLLOUT};
+
 td_case td_on_readable(int fd)
 {
-    static const struct td_case_kind kind = {NULL, NULL, NULL, POLLIN};
-
-    return (td_case){.kind = &kind, .fd = fd};
+    return (td_case){.kind = &case_readable, .fd = fd};
 }
 
 td_case td_on_writable(int fd)
 {
-    static const struct td_case_kind kind = {NULL, NULL, NULL, POLLOUT};
-
-    return (td_case){.kind = &kind, .fd = fd};
+    return (td_case){.kind = &case_writable, .fd = fd};
 }
 
 static bool event_ready(const td_case *one)

@@ -15,4 +15,7 @@ struct td_case_kind {
     short events;                            /* of a descriptor: POLLIN, POLLOUT */
 };
 
+/* Of descriptors. Upper floors use the first with `on` for an io_file of theirs, which nobody else reads meanwhile. */
+extern const struct td_case_kind case_readable, case_writable;
+
 #endif

@@ -33,7 +33,7 @@ struct select {
 
 struct poll_case {
     struct io_op op;
-    struct io_file file;
+    struct io_file file;  /* of a descriptor of the user's; streams have their own */
     int copy;        /* of the descriptor, which epoll takes only once; -1 while there is none */
     bool under_way;
 };
@@ -135,16 +135,17 @@ static void polled(struct io_op *op, int result)
 static int start_poll(struct loop *loop, td_case *one, void (*done)(struct io_op *op, int result), void *owner)
 {
     struct poll_case *poll = &room_of(one)->poll;
+    struct io_file *file = one->on ? one->on : &poll->file;
 
     poll->copy = -1;
     for (int fd = one->fd;; fd = poll->copy) {
-        io_file_init(&poll->file, fd);
-        poll->op = (struct io_op){.kind = IO_POLL, .file = &poll->file, .events = one->kind->events,
-                                  .done = done, .owner = owner};
+        if (!one->on)
+            io_file_init(file, fd);
+        poll->op = (struct io_op){.kind = IO_POLL, .file = file, .events = one->kind->events, .done = done, .owner = owner};
         poll->under_way = !loop_io_start(loop, &poll->op);
         if (poll->under_way)
             return -EINPROGRESS;
-        if (poll->op.result != -EEXIST || poll->copy >= 0)
+        if (poll->op.result != -EEXIST || one->on || poll->copy >= 0)
             return poll->op.result;
         loop_forget(loop, &poll->file);
         poll->copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);  /* somebody else waits for it as well */
@@ -158,7 +159,8 @@ static void end_poll(struct loop *loop, td_case *one)
     struct poll_case *poll = &room_of(one)->poll;
 
     assert(!poll->under_way);
-    loop_forget(loop, &poll->file);
+    if (!one->on)
+        loop_forget(loop, &poll->file);
     if (poll->copy >= 0)
         close(poll->copy);
 }

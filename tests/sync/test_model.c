@@ -389,10 +389,12 @@ static void selects_do_as_the_model_says(void **state)
     play_worlds(state, true);
 }
 
+#define ON_ALL(test) ON_BOTH(test), ON(TD_BACKEND_SIM, "sim: ", test)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(channels_and_semaphores_do_as_the_model_says), ON_BOTH(selects_do_as_the_model_says),
+        ON_ALL(channels_and_semaphores_do_as_the_model_says), ON_ALL(selects_do_as_the_model_says),
     };
 
     return cmocka_run_group_tests_name("sync model", tests, NULL, NULL);

@@ -405,14 +405,16 @@ static void waiting_for_nothing_that_can_come_is_a_deadlock(void **state)
     assert_int_equal(run(state, only_each_other, NULL), -EDEADLK);
 }
 
+#define ON_ALL(test) ON_BOTH(test), ON(TD_BACKEND_SIM, "sim: ", test)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(each_kind_of_case_ends_it_and_only_that_one_happens), ON_BOTH(what_is_ready_happens_at_once),
-        ON_BOTH(a_cancelled_select_makes_nothing_happen), ON_BOTH(what_happened_is_never_reported_as_cancelled),
-        ON_BOTH(of_several_that_are_ready_each_has_its_turn), ON_BOTH(a_case_stands_in_the_queue_like_a_task),
-        ON_BOTH(the_result_is_that_of_the_case), ON_BOTH(a_channel_that_closes_ends_it),
-        ON_BOTH(waiting_for_nothing_that_can_come_is_a_deadlock),
+        ON_ALL(each_kind_of_case_ends_it_and_only_that_one_happens), ON_ALL(what_is_ready_happens_at_once),
+        ON_ALL(a_cancelled_select_makes_nothing_happen), ON_ALL(what_happened_is_never_reported_as_cancelled),
+        ON_BOTH(of_several_that_are_ready_each_has_its_turn), ON_ALL(a_case_stands_in_the_queue_like_a_task),
+        ON_ALL(the_result_is_that_of_the_case), ON_ALL(a_channel_that_closes_ends_it),
+        ON_ALL(waiting_for_nothing_that_can_come_is_a_deadlock),
     };
 
     return cmocka_run_group_tests_name("sync select", tests, NULL, NULL);
