@@ -405,7 +405,7 @@ static bool holds(const unsigned char *data, size_t size, size_t seed)
     return true;
 }
 
-static void wait_somehow(struct holder *holder)
+__attribute__((noinline)) static void wait_somehow(struct holder *holder)
 {
     unsigned char buffer[700];
     size_t at = 0;
@@ -442,7 +442,7 @@ static int hold_on(void *arg)
     struct holder *holder = arg;
 
     for (int i = 0; i < ROUNDS; i++)
-        hold(holder, random_below(&holder->random, SANITIZED ? 25 : 55));
+        hold(holder, random_below(&holder->random, SANITIZED ? 25 : 50));
     return 0;
 }
 

@@ -127,7 +127,6 @@ static int collect_too_late(void *arg)
 
 static void collecting_begins_when_it_is_said(void **state)
 {
-    skip();  /* waits for a fix: FOUND-tasks 3 */
     assert_int_equal(in_virtual_time(state, collect_too_late, NULL), 0);
 }
 
@@ -353,7 +352,6 @@ static int dump_names(void **state)
 
 static void a_name_is_in_the_dump(void **state)
 {
-    skip();  /* waits for a fix: FOUND-tasks 2 */
     struct ending ending = in_child(state, dump_names);
 
     assert_ended_well(&ending);

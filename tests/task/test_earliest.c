@@ -123,7 +123,6 @@ static int ask_when_passed(void *arg)
 
 static void a_passed_deadline_is_still_the_earliest(void **state)
 {
-    skip();  /* waits for a fix: FOUND-tasks 4 */
     assert_int_equal(in_virtual_time(state, ask_when_passed, NULL), 0);
 }
 

@@ -462,7 +462,6 @@ static int cancel_before_each_kind(void *arg)
 /* Law 3: whether or not it would have had to wait. */
 static void a_wait_that_need_not_wait_notices(void **state)
 {
-    skip();  /* waits for a fix: FOUND-tasks 5 */
     assert_int_equal(run(state, cancel_before_each_kind, NULL), 0);
 }
 

@@ -246,8 +246,6 @@ static bool may_answer(const struct model *m, int rc, td_time outside)
         return true;
     if (m->failure)
         return rc == m->failure;
-    if (rc == 0 && m->parent == m->owner->home && m->owner->cancelled_at != NEVER)
-        return true;  /* waits for a fix: FOUND-tasks 5; such a join may answer as if nobody were cancelled */
     timed_out = timed_out && m->deadline < now && m->deadline < m->cancelled_at;  /* for 0 the first cause counts */
     if (rc == 0 && !timed_out && (!reached || outside == now))
         return m->asked_at == NEVER || !m->gave_up || m->gave_up_alone;
