@@ -31,7 +31,7 @@ static void reap(td_child *child)
     do
         rc = waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0 ? -errno : 0;
     while (rc == -EINTR);
-    if (rc == 0 && info.si_pid == 0)
+    if ((rc == 0 && info.si_pid == 0) || (rc == -ECHILD && pidfd_send_signal(child->pidfd, 0, NULL, 0) == 0))
         return;
     child->reaped = true;
     child->wait_rc = rc;
@@ -68,7 +68,11 @@ int td_child_signal(td_child *child, int signal)
         return -ESRCH;
     if (child->new_group)
         return kill(-child->pid, signal) < 0 ? -errno : 0;
-    return pidfd_send_signal(child->pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+    if (pidfd_send_signal(child->pidfd, signal, NULL, 0) == 0)
+        return 0;
+    if (errno == ENOSYS || errno == EPERM)  /* a filter may forbid only this call; by the invariant the number is as good */
+        return kill(child->pid, signal) < 0 ? -errno : 0;
+    return -errno;
 }
 
 pid_t td_child_pid(const td_child *child)
@@ -139,9 +143,13 @@ static void end(td_child *child)
     }
     if (rc < 0 || child->new_group)
         (void)td_child_signal(child, SIGKILL);
-    while (rc < 0 && (rc = wait_for_end(child, TD_FOREVER)) < 0)
-        pause_a_little();  /* no memory to wait properly */
+    if (rc < 0)
+        rc = wait_for_end(child, TD_FOREVER);
     reap(child);
+    while (!child->reaped) {  /* there is no memory to wait properly */
+        pause_a_little();
+        reap(child);
+    }
 }
 
 void td_child_close(td_child *child)

@@ -57,7 +57,14 @@ static uint64_t bit_of(int signal)
 /* At most PIPE_BUF bytes into a pipe are written whole or not at all. */
 static void put(struct slot *slot, const td_signal_info *info)
 {
-    if (slot->forks == forks_count() && write(slot->writer, info, sizeof *info) < 0)
+    ssize_t n;
+
+    if (slot->forks != forks_count())
+        return;
+    do
+        n = write(slot->writer, info, sizeof *info);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
         atomic_fetch_add(&slot->lost, 1);
 }
 

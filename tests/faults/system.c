@@ -230,6 +230,12 @@ long fault_syscall(long number, ...)
     return syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
+int fault_pidfd_send_signal(int fd, int signal, siginfo_t *info, unsigned flags);
+int fault_pidfd_send_signal(int fd, int signal, siginfo_t *info, unsigned flags)
+{
+    return fault_due(FAULT_pidfd_send_signal) ? -1 : pidfd_send_signal(fd, signal, info, flags);
+}
+
 /* These return their error. */
 
 int fault_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,

@@ -32,6 +32,8 @@
 #define SLOW_NTH 3             /* where each run waits for seconds */
 #define SKIPPED 77
 
+static const struct scenario *const all[] = {scenarios, scenarios_net, scenarios_os};
+
 /* Shared with the process that runs: where it is. */
 struct progress {
     struct fault fault;
@@ -271,7 +273,6 @@ static int try_scenario(void)
 
 static int try_all(const char *name)
 {
-    static const struct scenario *const all[] = {scenarios, scenarios_net};
     int failures = 0, tried = 0;
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -295,13 +296,11 @@ static int usage(void)
 
 static bool find_scenario(const char *name)
 {
-    for (driver.scenario = scenarios; driver.scenario->name && strcmp(driver.scenario->name, name) != 0; driver.scenario++)
-        ;
-    if (driver.scenario->name)
-        return true;
-    for (driver.scenario = scenarios_net; driver.scenario->name && strcmp(driver.scenario->name, name) != 0; driver.scenario++)
-        ;
-    return driver.scenario->name != NULL;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        for (driver.scenario = all[i]; driver.scenario->name; driver.scenario++)
+            if (strcmp(driver.scenario->name, name) == 0)
+                return true;
+    return false;
 }
 
 static bool parse_fault(char **args, struct fault *fault)
