@@ -18,6 +18,8 @@
 #define STALL_AFTER_DEFAULT_NS 25000000
 #define LAG_BUCKET_NS 64000
 #define TURN_ENDS 128
+#define CROWD 1024                /* timers: from so many on, the loop wakes up */
+#define CROWD_EVERY_NS 200000     /* for timers alone no more often than this */
 
 struct loop *loop_current(void)
 {
@@ -256,6 +258,17 @@ static bool nothing_is_ready(const struct loop *loop)
     return !loop->sched.ready && list_empty(&loop->turn_ends) && loop->sched.tasks > 0;
 }
 
+/*
+ * With thousands of timers a few microseconds apart, a wake-up for each would cost several times what the tasks do
+ * (decision 17): they are gathered.
+ */
+static td_time gathered(const struct loop *loop, td_time next)
+{
+    td_time allowed = loop->timers_fired_at + CROWD_EVERY_NS;
+
+    return loop->sched.timers.count >= CROWD && next < allowed ? allowed : next;
+}
+
 static td_time wait_time(struct loop *loop, td_time now)
 {
     td_time next;
@@ -270,6 +283,7 @@ static td_time wait_time(struct loop *loop, td_time now)
     if (!loop->virtual && next > now) {
         census_sweep(&loop->sched, now);  /* nothing better to do */
         next = next < census_due(&loop->sched) ? next : census_due(&loop->sched);
+        next = gathered(loop, next);
     }
     return next == TD_FOREVER ? TD_FOREVER : next > now ? next - now : 0;
 }
@@ -319,6 +333,15 @@ static int poll_virtual(struct loop *loop)
     return 0;
 }
 
+static void fire_timers(struct loop *loop)
+{
+    td_time now = td_now();
+
+    if (timers_next(&loop->sched.timers) <= now)
+        loop->timers_fired_at = now;
+    timers_fire(&loop->sched.timers, now);
+}
+
 int loop_run(struct loop *loop)
 {
     td_time turn_began = clock_real(), now;
@@ -327,7 +350,7 @@ int loop_run(struct loop *loop)
     while (loop->sched.tasks > 0) {
         atomic_store_explicit(&loop->busy_since, turn_began, memory_order_relaxed);
         sched_run(&loop->sched);
-        timers_fire(&loop->sched.timers, td_now());
+        fire_timers(loop);
         run_turn_ends(loop);
         now = clock_real();
         measure_turn(loop, now - turn_began);
@@ -335,7 +358,7 @@ int loop_run(struct loop *loop)
         if (loop->virtual && loop->table != &backend_sim)  /* that one moves the clock itself */
             rc = poll_virtual(loop);
         else
-            rc = loop->table->poll(loop->backend, wait_time(loop, td_now()));
+            rc = loop->table->poll(loop->backend, wait_time(loop, now));
         if (rc == -EDEADLK)
             declare_deadlock(loop);
         else if (rc < 0)

@@ -67,6 +67,7 @@ struct loop {
     bool waits_for_others;         /* and all that this loop waits for is of that kind; guarded by the fleet's mutex */
     _Atomic unsigned orders;       /* not carried out yet */
     struct loop_note order_note;   /* on its way while there are any */
+    td_time timers_fired_at;
     bool deadlocked, closing;
     bool keep_signals;             /* leave SIGQUIT to the program */
     struct inspected *inspected;   /* for those who look at it from other threads (src/debug) */
