@@ -44,10 +44,10 @@ int td_gather_all_at(td_call *calls, size_t count, const char *site);
 
 /*
  * Runs all calls until the first one ends without an error; then the others are cancelled, and waited for. *winner, unless
- * it is NULL, is that call's index.
+ * it is NULL, is that call's index; untouched when there is none.
  *
  * Checkpoint: yes.  Thread: a task.  Returns what the winner returned: 0 or more. When all failed: the last one's error;
- * -EINVAL for no calls; -ECANCELED and -ENOMEM as td_gather.
+ * -EINVAL for no calls; -ECANCELED, -EINVAL and -ENOMEM as td_gather.
  */
 #define td_race(...) td_race_at(__VA_ARGS__, __FILE__ ":" TD_STRING(__LINE__))
 int td_race_at(td_call *calls, size_t count, size_t *winner, const char *site);

@@ -107,7 +107,8 @@ size_t td_scope_failures(const td_scope *scope);
  *
  * Checkpoint: yes, but a cancelled join still waits for its tasks (which the same cancellation reaches).
  * Returns 0; the first failure of a task (which cancelled the others), unless the scope collects; -ETIMEDOUT when the
- * scope's own deadline passed; -ECANCELED when a scope around it was cancelled, or when td_scope_cancel made a task give up.
+ * scope's own deadline cancelled it; -ECANCELED when a scope around it was cancelled, or when td_scope_cancel made a task
+ * give up. Of several causes the one that cancelled it first is the answer.
  */
 int td_scope_join(td_scope *scope);
 

@@ -20,8 +20,11 @@ typedef struct td_stack_use {
 
 /*
  * Fills `uses` with up to `max` spawn sites of the calling task's loop, the deepest first, and returns how many sites
- * there are. Tasks alive are looked at now; of those that came and went, the first ones and one in 1,024. For choosing
- * a stack size: a site near its stack_bytes is near an overflow; one far from it can do with less.
+ * there are. Tasks alive are looked at now; where an earlier task used the same stack, only what they stand on at the
+ * moment is known to be theirs. Of those that came and went, a site's first four were looked at and then one in 1,024. For
+ * choosing a stack size: a site near its stack_bytes is near an overflow; one far from it can do with less.
+ *
+ * Stacks give idle memory back while a loop waits, but not in virtual time.
  *
  * Thread: a task. Not a checkpoint.
  */

@@ -5,8 +5,6 @@
 #include <string.h>
 
 #define SITES_MAX 1024           /* a power of two; programs have fewer spawn sites, and further ones go uncounted */
-#define SAMPLE_ALL 64            /* the first tasks, every one of them */
-#define SAMPLE_EVERY 1024        /* then one in so many, for half a nanosecond a task */
 #define SLABS_AT_ONCE 8
 #define PASS_EVERY_NS 5000000000 /* between two passes over all stacks; doubled while they find nothing */
 #define PASS_EVERY_MAX_NS 80000000000
@@ -25,7 +23,6 @@ struct census {
 
 void census_init(struct sched *sched)
 {
-    sched->census_in = 1;
     sched->census = calloc(1, sizeof *sched->census);
     if (!sched->census)
         return;  /* a loop without a census works as well */
@@ -71,14 +68,27 @@ static void note(struct census *census, const struct td_task *task, size_t used)
         use->used_bytes_max = used;
 }
 
-/* What a stack has in memory its present owner has used only if it had less before; else an earlier one may have. */
-void census_sample(struct sched *sched, struct td_task *task)
+/* The bytes from the end of the slot down to the stack pointer of a task that does not run. */
+static size_t in_use(const struct td_task *task)
 {
-    size_t before = task->stack.resident, now = stack_measure(&task->stack);
+    const struct stack *stack = &task->stack;
+    const char *sp = context_stack_pointer(&task->context);
 
-    sched->census_in = sched->spawned < SAMPLE_ALL ? 1 : SAMPLE_EVERY;
-    if (now > before)
-        note(sched->census, task, now);
+    return sp ? (size_t)(stack->low - stack->pool->guard_size + stack->pool->slot_size - sp) : 0;
+}
+
+void census_begin(struct td_task *task)
+{
+    task->counted = true;
+    if (task->stack.own)
+        return;
+    stack_trim(&task->stack, in_use(task));  /* it has not run: that is its header */
+    task->stack.own = true;
+}
+
+void census_end(struct sched *sched, struct td_task *task)
+{
+    note(sched->census, task, stack_measure(&task->stack));
 }
 
 td_time census_due(const struct sched *sched)
@@ -86,13 +96,12 @@ td_time census_due(const struct sched *sched)
     return sched->census ? sched->census->due : TD_FOREVER;
 }
 
-static size_t used_by(const struct td_task *task)
+/* What a task that does not run has surely used. */
+static size_t surely_used(const struct td_task *task, size_t resident)
 {
-    const struct stack *stack = &task->stack;
-    const char *sp = context_stack_pointer(&task->context);
-    const char *end = stack->low - stack->pool->guard_size + stack->pool->slot_size;
+    size_t page = task->stack.pool->guard_size;
 
-    return sp ? (size_t)(end - sp) + BELOW_SP : stack->pool->slot_size;
+    return task->stack.own ? resident : (in_use(task) + page - 1) / page * page;
 }
 
 static size_t seen(struct stack *stack, size_t resident, void *arg)
@@ -101,12 +110,14 @@ static size_t seen(struct stack *stack, size_t resident, void *arg)
     struct census *census = arg;
     size_t keep = resident;
 
-    if (resident > stack->resident)
-        note(census, task, resident);
     if (!stack->handed_out) {
         keep = resident < FREE_KEEP ? resident : FREE_KEEP;
-    } else if (task->wait && task->settled) {
-        keep = used_by(task);
+    } else {
+        note(census, task, surely_used(task, resident));
+        if (task->wait && task->settled && in_use(task) > 0) {
+            keep = in_use(task) + BELOW_SP;
+            stack->own = true;  /* what is left is its own */
+        }
     }
     task->settled = task->wait != NULL;
     census->trimmed = census->trimmed || keep + stack->pool->guard_size <= resident;
@@ -172,14 +183,13 @@ static void insert(td_stack_use *uses, size_t count, size_t max, const td_stack_
         uses[at] = *use;
 }
 
-static void look_at_all(struct sched *sched, struct td_scope *scope)
+static void look_at_all(struct sched *sched, const struct td_task *self, struct td_scope *scope)
 {
     for (struct td_list *at = scope->tasks.next; at != &scope->tasks; at = at->next) {
         struct td_task *task = container_of(at, struct td_task, sibling);
-        size_t before = task->stack.resident, now = stack_measure(&task->stack);
 
-        if (now > before)
-            note(sched->census, task, now);
+        if (task != self || task->stack.own)
+            note(sched->census, task, surely_used(task, stack_measure(&task->stack)));
     }
 }
 
@@ -192,7 +202,7 @@ size_t td_stack_census(td_stack_use *uses, size_t max)
     if (!census)
         return 0;
     for (struct td_scope *at = &self->sched->root; at; at = scope_walk(&self->sched->root, at))
-        look_at_all(self->sched, at);
+        look_at_all(self->sched, self, at);
     for (size_t i = 0; i < SITES_MAX; i++)
         if (census->sites[i].site)
             insert(uses, n++, max, &census->sites[i]);

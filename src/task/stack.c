@@ -153,7 +153,7 @@ struct stack *stack_take_fresh(struct stack_pool *pool)
         return NULL;
     stack = slot_stack(pool, slab, slab->used / pool->slot_size);
     slab->used += pool->slot_size;
-    *stack = (struct stack){.low = slot + pool->guard_size, .pool = pool, .handed_out = true};
+    *stack = (struct stack){.low = slot + pool->guard_size, .pool = pool, .handed_out = true, .own = true};
     return stack;
 }
 
@@ -181,7 +181,7 @@ static size_t count_resident(const unsigned char *pages, size_t count, size_t pa
     return 0;
 }
 
-size_t stack_measure(struct stack *stack)
+size_t stack_measure(const struct stack *stack)
 {
     unsigned char pages[256];
     size_t page = stack->pool->guard_size, resident = 0;
@@ -191,7 +191,7 @@ size_t stack_measure(struct stack *stack)
         size_t left = (size_t)(end - stack->low), bytes = left < sizeof pages * page ? left : sizeof pages * page, found;
 
         if (mincore(end - bytes, bytes, pages) < 0)
-            return stack->resident;
+            return 0;
         found = count_resident(pages, bytes / page, page);
         if (found == 0)
             break;
@@ -200,7 +200,7 @@ size_t stack_measure(struct stack *stack)
             break;
         end -= bytes;
     }
-    return stack->resident = (uint32_t)resident;
+    return resident;
 }
 
 void stack_trim(struct stack *stack, size_t keep)
@@ -211,8 +211,7 @@ void stack_trim(struct stack *stack, size_t keep)
     if (kept >= usable)
         return;
     /* Never more than a hint: a failure leaves the memory where it is. The guard is below, and stays. */
-    if (madvise(stack->low, usable - kept, MADV_DONTNEED) == 0 && stack->resident > kept)
-        stack->resident = (uint32_t)kept;
+    (void)madvise(stack->low, usable - kept, MADV_DONTNEED);
 }
 
 static void sweep_slab(struct stack_pool *pool, struct stack_slab *slab, stack_seen seen, void *arg)
@@ -228,7 +227,6 @@ static void sweep_slab(struct stack_pool *pool, struct stack_slab *slab, stack_s
             size_t resident = count_resident(pages + i * slot_pages + 1, slot_pages - 1, page);
             size_t keep = seen(stack, resident, arg);
 
-            stack->resident = (uint32_t)resident;
             if (keep < resident)
                 stack_trim(stack, keep);
         }

@@ -48,8 +48,8 @@ struct stack {
     char *low;                 /* the lowest usable byte; the guard is below */
     struct stack *next;        /* in pool->free */
     struct stack_pool *pool;
-    uint32_t resident;         /* bytes below the slot's end that had memory, when last looked at */
     bool handed_out;
+    bool own;                  /* what of it has memory its present owner has used, and nobody before */
 };
 
 void stack_guards_init(struct stack_guards *guards, enum stack_guard kind);
@@ -72,6 +72,7 @@ static inline struct stack *stack_take(struct stack_pool *pool)
         return stack_take_fresh(pool);
     pool->free = stack->next;
     stack->handed_out = true;
+    stack->own = false;
     return stack;
 }
 
@@ -92,19 +93,16 @@ static inline size_t stack_size(const struct stack *stack)
 /* The stack whose guard covers this address, or NULL. Safe in a signal handler on the pool's own thread. */
 struct stack *stack_guard_owner(const struct stack_pool *pool, const void *address);
 
-/*
- * Asks the kernel how much of a slot has memory, counted from its end, and notes it. It cannot fail but for want of
- * kernel memory; then the answer is the last one.
- */
-size_t stack_measure(struct stack *stack);
+/* Asks the kernel how many bytes of a slot have memory, counted from its end; 0 when the kernel has no memory to say. */
+size_t stack_measure(const struct stack *stack);
 
 /* Gives the memory below the uppermost `keep` bytes of the slot back to the kernel. What lay there is lost. */
 void stack_trim(struct stack *stack, size_t keep);
 
 /*
  * Looks at the next slab, with one system call for all its slots, and calls `seen` for each slot that was ever handed
- * out, with the bytes it has in memory; `stack->resident` still has what was known before. `seen` returns how many
- * of them to keep. False when that was the last slab: the next call begins again.
+ * out, with the bytes it has in memory. `seen` returns how many of them to keep. False when that was the last slab: the
+ * next call begins again.
  */
 typedef size_t (*stack_seen)(struct stack *stack, size_t resident, void *arg);
 bool stack_sweep(struct stack_pool *pool, stack_seen seen, void *arg);

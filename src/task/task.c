@@ -201,8 +201,8 @@ static void task_main(void *arg)
     if (__builtin_expect(sched->tracer != NULL, 0))
         sched->tracer->done(sched->tracer, self);
     sched->tasks--;
-    if (--sched->census_in == 0)
-        census_sample(sched, self);
+    if (self->counted)
+        census_end(sched, self);
     /* Nobody takes a stack between here and the switch, so this one may be given back under our feet. */
     stack_give(&self->stack);
     switch_away(sched, self, 1);
@@ -237,7 +237,7 @@ struct td_task *task_create(struct sched *sched, struct stack_pool *pool, struct
     task->sched = sched;
     task->scope = task->home = scope;
     task->wait = NULL;
-    task->cancelled = task->settled = false;
+    task->cancelled = task->settled = task->counted = false;
     task->id = ++sched->spawned;
     task->fn = fn;
     task->arg = arg;
@@ -246,6 +246,8 @@ struct td_task *task_create(struct sched *sched, struct stack_pool *pool, struct
     task->held = NULL;
     atomic_store_explicit(&task->site, site, memory_order_relaxed);
     context_make(&task->context, stack->low, (size_t)((char *)task - stack->low), task_main, task);
+    if (__builtin_expect(census_wants(sched, site), 0))
+        census_begin(task);
     list_push_back(&scope->tasks, &task->sibling);
     scope->running++;
     sched->tasks++;

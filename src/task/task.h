@@ -22,6 +22,7 @@
 #include "task/timers.h"
 
 #define TASK_CHECKPOINTS_MAX 128  /* that a task may pass without parking before others have their turn */
+#define CENSUS_SITES 256
 #define STACK_CLASSES 7           /* 16 KiB, and four times as much each */
 
 struct wait {
@@ -41,6 +42,7 @@ struct td_task {
     int wake_rc;
     bool cancelled;           /* by td_cancel: it alone */
     bool settled;             /* parked since the last sweep over the stacks */
+    bool counted;             /* the census looks at its stack when it ends */
     struct context context;
     struct td_list sibling;   /* in home->tasks */
     struct td_scope *home;    /* the one it was spawned in */
@@ -85,7 +87,7 @@ struct sched {
     size_t stack_size_default;
     struct stack_pool stacks, classes[STACK_CLASSES];  /* of the default size, and of others */
     struct census *census;       /* what stacks were used, by spawn site; may be NULL */
-    unsigned census_in;          /* so many tasks' ends until one is looked at */
+    uint16_t site_tasks[CENSUS_SITES];  /* how many tasks of a spawn site there have been; some sites share one */
 };
 
 /* tidy: allow, because "the calling task" is what task functions mean by their missing argument */
