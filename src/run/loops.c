@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debug/trace.h"
 #include "loop/fleet.h"
 #include "loop/watchdog.h"
 #include "pool/zygote.h"
@@ -43,6 +44,7 @@ struct runner {
     struct loop **loops;
     struct member *members;
     struct gate start, end;
+    struct trace *trace;   /* NULL: nobody traces */
 };
 
 static int first_task(void *arg)
@@ -65,11 +67,15 @@ static int run_loop(struct member *member)
         return rc;
     }
     overflow_stack_open(&stack);
-    rc = sched_start(&loop->sched, first_task, member, "td_run");
+    if (member->runner->trace)
+        rc = trace_attach(member->runner->trace, loop);
+    if (rc == 0)
+        rc = sched_start(&loop->sched, first_task, member, "td_run");
     if (rc == 0) {
         rc = loop_run(loop);
         rc = rc < 0 ? rc : member->rc;
     }
+    trace_detach(loop);
     overflow_stack_close(&stack);
     watchdog_stop(&dog);
     return rc;
@@ -158,6 +164,22 @@ static int run_members(struct runner *runner)
     return runner->fleet.failure ? runner->fleet.failure : runner->members[0].rc;
 }
 
+/* After the zygotes: the trace has a thread. */
+static int run_traced(struct runner *runner)
+{
+    const char *path = runner->opts.trace_path;
+    int rc = path ? trace_open(&runner->trace, path) : 0;
+
+    if (rc < 0) {
+        td_log(TD_LOG_ERROR, "cannot write the trace to %s: %s", path, td_strerror(rc));
+        return rc;
+    }
+    rc = run_members(runner);
+    if (runner->trace)
+        trace_close(runner->trace);
+    return rc;
+}
+
 static void fork_zygotes(struct runner *runner)
 {
     for (unsigned i = 0; i < runner->fleet.count; i++) {
@@ -199,7 +221,7 @@ int loops_run(const td_opts *opts, struct arena *arena, td_fn fn, void *arg)
         fleet_init(&runner.fleet, runner.loops, count);
         if (arena && opts->backend != TD_BACKEND_SIM)  /* whose worker processes are simulated, too */
             fork_zygotes(&runner);
-        rc = run_members(&runner);
+        rc = run_traced(&runner);
         for (unsigned i = 0; i < count; i++)
             if (runner.members[i].has_zygote)
                 zygote_close(&runner.members[i].zygote);

@@ -197,9 +197,9 @@ static void task_main(void *arg)
     if (self->result)
         *self->result = rc;
     scope_task_done(self->home, self, rc);
-    self->id = 0;  /* no handle means it any more */
     if (__builtin_expect(sched->tracer != NULL, 0))
         sched->tracer->done(sched->tracer, self);
+    self->id = 0;  /* no handle means it any more */
     sched->tasks--;
     if (self->counted)
         census_end(sched, self);

@@ -61,7 +61,7 @@ struct sched_tracer {
     void (*spawned)(struct sched_tracer *tracer, const struct td_task *task);
     void (*switched)(struct sched_tracer *tracer, const struct td_task *task);  /* NULL: the loop's turn */
     void (*parked)(struct sched_tracer *tracer, const struct td_task *task);    /* its wait says what for */
-    void (*unparked)(struct sched_tracer *tracer, const struct td_task *task);
+    void (*unparked)(struct sched_tracer *tracer, const struct td_task *task);  /* its wait is still there */
     void (*done)(struct sched_tracer *tracer, const struct td_task *task);
 };
 
@@ -197,11 +197,11 @@ static inline void task_unpark(struct td_task *task, int rc)
 {
     struct sched *sched = task->sched;
 
+    if (__builtin_expect(sched->tracer != NULL, 0))
+        sched->tracer->unparked(sched->tracer, task);
     task->wait = NULL;
     task->wake_rc = rc;
     ready_push(sched, task);
-    if (__builtin_expect(sched->tracer != NULL, 0))
-        sched->tracer->unparked(sched->tracer, task);
 }
 
 /* Only this room calls these. */
