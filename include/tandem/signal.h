@@ -26,7 +26,7 @@ typedef struct td_signal_info {
     pid_t process;   /* who sent it, and as which user; 0 when the kernel did */
     uid_t user;
     int value;       /* with sigqueue: what was sent along */
-    unsigned lost;   /* signals before this one that found the stream full: thousands wait in it at the most */
+    unsigned lost;   /* signals before this one that found the stream full: thousands wait in it, hundreds at least */
 } td_signal_info;
 
 /*

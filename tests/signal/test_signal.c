@@ -159,7 +159,7 @@ static int overflow(void *arg)
             break;
         expect_int(next.lost, 0);
     }
-    expect(taken >= 1000);
+    expect(taken >= 100);  /* a page of them: all that a user with many pipes gets */
     td_signals_close(signals);
     return 0;
 }
