@@ -16,6 +16,7 @@
 #include "tandem/http.h"
 #include "tandem/io.h"
 #include "tandem/log.h"
+#include "tandem/mailbox.h"
 #include "tandem/net.h"
 #include "tandem/pool.h"
 #include "tandem/random.h"

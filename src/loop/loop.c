@@ -206,6 +206,9 @@ close_sched:
 
 void loop_close(struct loop *loop)
 {
+    if (loop->mailboxes > 0)
+        fail("%zu mailboxes were not freed before %s ended, and others could still send to it; call td_mailbox_free on every "
+             "path", loop->mailboxes, loop->name);
     blocking_close(&loop->blocking);  /* first: its threads write to the wake-up file */
     loop->closing = true;
     loop_io_cancel(loop, &loop->wake_op);
@@ -214,6 +217,7 @@ void loop_close(struct loop *loop)
     loop_forget(loop, &loop->wake_file);
     loop->table->close(loop->backend);
     close(loop->wake_file.fd);
+    take_notes(loop);  /* to tasks that have ended since: what sent them counts on their return */
     clock_adopt(NULL);
     mask_restore(&loop->signals_before);
     sched_close(&loop->sched);

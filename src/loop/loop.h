@@ -63,6 +63,7 @@ struct loop {
     struct fleet *fleet;           /* the loops of this td_run; NULL in tests of a bare loop */
     unsigned index;                /* among them */
     char name[16];                 /* for reports: "the loop", or "loop 2" where there are several */
+    size_t mailboxes;              /* that were opened here and not freed */
     size_t mailbox_waits;          /* tasks that wait for an item or for room in a mailbox: other loops can end that */
     bool waits_for_others;         /* and all that this loop waits for is of that kind; guarded by the fleet's mutex */
     _Atomic unsigned orders;       /* not carried out yet */

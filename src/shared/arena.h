@@ -6,6 +6,9 @@
  * that is one large block. All this is known to the owner alone, in private memory: a worker that scribbles over
  * the arena can spoil data, never the allocator. Pages are reserved with fallocate before a chunk is first used. A
  * freed large block's pages are given back once more than ARENA_KEEP bytes would lie idle.
+ *
+ * All loops of a td_run and the threads of their pools share it, under one mutex. Without contention that costs 110 of the
+ * 390 instructions that a block of 256 bytes takes to be allocated and freed (callgrind).
  */
 #ifndef TANDEM_SHARED_ARENA_H
 #define TANDEM_SHARED_ARENA_H
