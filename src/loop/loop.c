@@ -358,6 +358,7 @@ int loop_run(struct loop *loop)
         run_turn_ends(loop);
         now = clock_real();
         measure_turn(loop, now - turn_began);
+        probe2(loop_turn, loop, now - turn_began);
         atomic_store_explicit(&loop->busy_since, 0, memory_order_relaxed);
         if (loop->virtual && loop->table != &backend_sim)  /* that one moves the clock itself */
             rc = poll_virtual(loop);

@@ -41,6 +41,7 @@ void job_finish(struct job *job, int rc)
     count_outcome(&pool->stats, rc, job->place == PLACE_RUNNING);
     job->place = PLACE_OUTSIDE;
     pool->loop->outside_pending--;
+    probe3(pool_done, pool, job, rc);
     task_unpark(job->task, rc);
 }
 
@@ -184,6 +185,7 @@ int queue_submit(td_pool *pool, struct td_task *self, struct job *job, const td_
     if (rc < 0)
         return rc;
     pool->loop->outside_pending++;
+    probe2(pool_submit, pool, job);
     if (limit > 0)
         timers_arm(&pool->loop->sched.timers, &job->deadline, td_after(limit));
     pool_dispatch(pool);

@@ -6,9 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "debug/symbols.h"
+#include "debug/unwind.h"
 #include "loop/fleet.h"
 
-#define SIGNAL_STACK_BYTES (64 * 1024)
+#define SIGNAL_STACK_BYTES (256 * 1024)  /* a dump of a stuck loop is put together on it; untouched pages cost nothing */
+#define FRAMES_SHOWN 12
 
 static void say(const char *text)
 {
@@ -41,15 +44,36 @@ static void report(const struct sched *sched, const struct stack *stack)
     say(" KiB; give it less to keep there, or td_run_with or td_spawn_with a larger stack_size\n");
 }
 
+/* The innermost calls: they show who recurses. Nothing here allocates or locks; the alternate stack has room for it. */
+static void report_frames(const struct stack *stack, const void *context)
+{
+    const struct td_task *task = container_of(stack, struct td_task, stack);
+    uintptr_t frames[FRAMES_SHOWN];
+    struct registers registers;
+    struct symbols symbols;
+    size_t n;
+
+    registers_of_signal(&registers, context);
+    n = unwind(&registers, stack->low, task, frames, FRAMES_SHOWN);
+    symbols_open(&symbols);
+    for (size_t i = 0; i < n; i++) {
+        say("        at ");
+        say(symbols_name(&symbols, frames[i]));
+        say("\n");
+    }
+    symbols_close(&symbols);
+}
+
 static void faulted(int signal, siginfo_t *info, void *context)
 {
     struct sched *sched = sched_current();
     const struct stack *stack = sched ? sched_guard_owner(sched, info->si_addr) : NULL;
     struct sigaction standard = {.sa_handler = SIG_DFL};
 
-    (void)context;
-    if (stack)
+    if (stack) {
         report(sched, stack);
+        report_frames(stack, context);
+    }
     /* Return to the faulting instruction: it faults again, and the program dies as it would have. */
     sigaction(signal, &standard, NULL);
     if (info->si_code <= 0)

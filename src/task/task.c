@@ -128,6 +128,7 @@ static inline void switch_away(struct sched *sched, struct td_task *self, int la
     }
     if (next == self)
         return;
+    probe2(task_switch, self, next);
     account(sched, next);
     context_switch(&self->context, next ? &next->context : &sched->main, last);
 }
@@ -146,6 +147,7 @@ void sched_run(struct sched *sched)
     task = choose(sched);
     if (sched->tracer)
         sched->tracer->switched(sched->tracer, task);
+    probe2(task_switch, NULL, task);
     account(sched, task);
     context_switch(&sched->main, &task->context, 0);
     assert(!task_running);
@@ -156,6 +158,7 @@ int task_park(struct td_task *self, struct wait *wait)
     struct sched *sched = self->sched;
 
     assert(task_running == self && !self->wait);
+    probe2(task_park, self, wait->what);
     wait->since = sched->looked_at;
     self->wait = wait;
     self->settled = false;
@@ -197,6 +200,7 @@ static void task_main(void *arg)
     if (self->result)
         *self->result = rc;
     scope_task_done(self->home, self, rc);
+    probe2(task_done, self, rc);
     if (__builtin_expect(sched->tracer != NULL, 0))
         sched->tracer->done(sched->tracer, self);
     self->id = 0;  /* no handle means it any more */
@@ -252,6 +256,7 @@ struct td_task *task_create(struct sched *sched, struct stack_pool *pool, struct
     scope->running++;
     sched->tasks++;
     ready_push(sched, task);
+    probe2(task_spawn, task, site);
     if (__builtin_expect(sched->tracer != NULL, 0))
         sched->tracer->spawned(sched->tracer, task);
     return task;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/probe.h"
 #include "tandem/scope.h"
 #include "task/context.h"
 #include "task/stack.h"
@@ -199,6 +200,7 @@ static inline void task_unpark(struct td_task *task, int rc)
 
     if (__builtin_expect(sched->tracer != NULL, 0))
         sched->tracer->unparked(sched->tracer, task);
+    probe2(task_unpark, task, rc);
     task->wait = NULL;
     task->wake_rc = rc;
     ready_push(sched, task);

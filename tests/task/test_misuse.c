@@ -250,6 +250,7 @@ static void a_stack_overflow_names_the_task(void **state)
 
     assert_killed_by(&ending, SIGSEGV);
     assert_says(&ending, "stack overflow in the task spawned at deep.c:7: its stack has 128 KiB");
+    assert_says(&ending, "\n        at overflow+");
 }
 
 static int other_fault(void *arg)
