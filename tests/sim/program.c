@@ -60,6 +60,7 @@ static void send_item(struct actor *actor, bool cancelled)
         book->fate[item.number] = book->fate[item.number] == RECEIVED ? RECEIVED : SENT;
     else if (must(book->world, book->fate[item.number] == SENDING, "item %u was received, its send answered %d", item.number, rc))
         book->fate[item.number] = REFUSED;
+    check_channel(book->world, book->chans[which]);
     check_level(book, rc, "a send");
 }
 
@@ -68,13 +69,11 @@ static void receive_item(struct actor *actor, bool cancelled)
     struct book *book = actor->book;
     size_t which = pick(CHANNELS);
     struct item item = {0};
-    td_chan_stats stats;
     int rc = td_chan_receive(book->chans[which], &item);
 
     must(book->world, !cancelled || rc == -ECANCELED, "a receive in a cancelled scope answered %d", rc);
     check_level(book, rc, "a receive");
-    td_chan_statistics(book->chans[which], &stats);
-    must(book->world, stats.count <= book->opts[which].capacity, "%zu items", stats.count);
+    check_channel(book->world, book->chans[which]);
     if (rc < 0)
         return;
     if (!must(book->world, item.number < book->items && item.sender < SENDERS_MAX, "item %u is an invention", item.number))

@@ -23,7 +23,8 @@
 #define FAILURES_MAX 5       /* of a scenario that are told */
 
 static const struct scenario *const scenarios[] = {&scenario_echo, &scenario_cancel, &scenario_program,
-                                                   &scenario_http, &scenario_chat, &scenario_walk, &scenario_pool};
+                                                   &scenario_http, &scenario_chat, &scenario_walk, &scenario_pool,
+                                                   &scenario_sync};
 
 #define SCENARIOS (sizeof scenarios / sizeof *scenarios)
 
