@@ -290,6 +290,8 @@ static void finish(struct io_uring_cqe *cqe)
         op->file->readable = (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
     if (op->kind == IO_POLL && result > 0)
         result = 0;
+    if ((op->kind == IO_RECEIVE || op->kind == IO_READ) && result > 0)
+        context_memory_filled(op->buffer.data, (size_t)result);
     io_finish(op, result);
 }
 

@@ -246,14 +246,13 @@ int watchdog_start(struct watchdog *dog, struct loop *loop)
 
 void watchdog_stop(struct watchdog *dog)
 {
-    bool is_last;
+    bool is_watched, is_last;
 
-    if (!list_linked(&dog->link))
-        return;
     pthread_mutex_lock(&watch.starting);
     pthread_mutex_lock(&watch.mutex);
+    is_watched = list_linked(&dog->link);  /* under the lock: its neighbours write to the link when they leave */
     list_remove(&dog->link);
-    is_last = list_empty(&watch.dogs);
+    is_last = is_watched && list_empty(&watch.dogs);
     watch.stop = is_last;
     pthread_mutex_unlock(&watch.mutex);
     if (is_last) {
@@ -262,7 +261,8 @@ void watchdog_stop(struct watchdog *dog)
         pthread_join(watch.thread, NULL);
         inspect_signal_close(watch.signal);
     }
-    inspect_detach(&dog->inspected);
+    if (is_watched)
+        inspect_detach(&dog->inspected);
     pthread_mutex_unlock(&watch.starting);
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tandem/log.h"
+#include "task/context.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102  /* Linux 6.13 */
@@ -24,6 +25,7 @@ struct stack_slab {
     struct stack_slab *next;
     char *base;
     size_t bytes, used;
+    unsigned ids[];        /* of the slots handed out, for context_stack_forgotten */
 };
 
 static size_t page_size(void)
@@ -67,6 +69,8 @@ void stack_pool_close(struct stack_pool *pool)
         struct stack_slab *slab = pool->slabs;
 
         pool->slabs = slab->next;
+        for (size_t i = 0; i < slab->used / pool->slot_size; i++)
+            context_stack_forgotten(slab->ids[i]);
         munmap(slab->base, slab->bytes);
         free(slab);
     }
@@ -83,12 +87,12 @@ static int refuse(struct stack_guards *guards, const char *reason, int error)
 
 static int add_slab(struct stack_pool *pool)
 {
-    struct stack_slab *slab = malloc(sizeof *slab);
-    size_t slots = SLAB_BYTES / pool->slot_size;
+    size_t slots = SLAB_BYTES / pool->slot_size ? SLAB_BYTES / pool->slot_size : 1;
+    struct stack_slab *slab = malloc(sizeof *slab + slots * sizeof slab->ids[0]);
 
     if (!slab)
         return refuse(pool->guards, "out of memory", ENOMEM);
-    *slab = (struct stack_slab){.next = pool->slabs, .bytes = (slots ? slots : 1) * pool->slot_size};
+    *slab = (struct stack_slab){.next = pool->slabs, .bytes = slots * pool->slot_size};
     slab->base = mmap(NULL, slab->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (slab->base == MAP_FAILED) {
         int error = errno;
@@ -152,6 +156,7 @@ struct stack *stack_take_fresh(struct stack_pool *pool)
     if (install_guard(pool, slot) < 0)
         return NULL;
     stack = slot_stack(pool, slab, slab->used / pool->slot_size);
+    slab->ids[slab->used / pool->slot_size] = context_stack_known(slot + pool->guard_size, slot + pool->slot_size);
     slab->used += pool->slot_size;
     *stack = (struct stack){.low = slot + pool->guard_size, .pool = pool, .handed_out = true, .own = true};
     return stack;
