@@ -54,7 +54,7 @@ typedef struct td_opts {
     size_t shared_bytes_max;  /* bytes of shared memory at the most; 0 is half of the machine's memory */
     uint64_t seed;            /* of td_random, and of all that the simulation decides; 0 asks the system for one */
     bool virtual_time;        /* the clock stands while tasks run and jumps to the next timer when all wait; so with sim */
-    bool keep_signals;        /* do not cancel the run at SIGINT and SIGTERM, nor print the tasks at SIGQUIT */
+    bool keep_signals;        /* leave SIGINT, SIGTERM and SIGQUIT alone */
     const char *trace_path;   /* write what every task did, and when, to this file (Trace Event format); NULL: do not */
 } td_opts;
 
@@ -68,6 +68,13 @@ typedef struct td_opts {
  * sentence).
  */
 int td_run(td_fn fn, void *arg);
+
+/*
+ * Signals. SIGINT and SIGTERM cancel the root scopes of all loops: every wait answers -ECANCELED, shielded scopes have
+ * their grace time, and td_run returns what fn returned then. A second one of the same kind acts as by default, and ends
+ * the program. SIGQUIT prints the tasks, and the program goes on. All this only where the program had left the signal at
+ * SIG_DFL, and not with .keep_signals; a program that blocks the signals to read them itself still does.
+ */
 
 /*
  * The same, with options; NULL stands for the defaults. Also -EINVAL for options out of range, and -EAGAIN when there

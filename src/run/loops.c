@@ -18,6 +18,7 @@
 #include "pool/zygote.h"
 #include "run/gate.h"
 #include "run/overflow.h"
+#include "run/signals.h"
 #include "shared/arena.h"
 #include "tandem/error.h"
 #include "tandem/log.h"
@@ -43,7 +44,7 @@ struct runner {
     struct fleet fleet;
     struct loop **loops;
     struct member *members;
-    struct gate start, end;
+    struct gate start, end, close;
     struct trace *trace;   /* NULL: nobody traces */
 };
 
@@ -114,9 +115,14 @@ static void *live(void *arg)
     int opened = open_loop(member), rc = gate_pass(&runner->start, opened);
 
     if (rc == 0) {
+        if (member->index == 0 && !runner->opts.keep_signals)
+            signals_watch(&runner->fleet);
         member->rc = run_loop(member);
         fleet_leave(&member->loop, member->rc);
         gate_pass(&runner->end, 0);
+        if (member->index == 0)
+            signals_unwatch(&runner->fleet);
+        gate_pass(&runner->close, 0);
     }
     if (opened == 0)
         close_loop(member);
@@ -151,12 +157,14 @@ static int run_members(struct runner *runner)
 
     gate_init(&runner->start, runner->fleet.count);
     gate_init(&runner->end, runner->fleet.count);
+    gate_init(&runner->close, runner->fleet.count);
     overflow_guard_open(&guard);
     started = start_threads(runner);
     live(&runner->members[0]);
     for (unsigned i = 1; i < started; i++)
         pthread_join(runner->members[i].thread, NULL);
     overflow_guard_close(&guard);
+    gate_destroy(&runner->close);
     gate_destroy(&runner->end);
     gate_destroy(&runner->start);
     if (runner->start.rc < 0)

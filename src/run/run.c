@@ -10,6 +10,7 @@
 #include "base/forks.h"
 #include "loop/fleet.h"
 #include "run/loops.h"
+#include "run/signals.h"
 #include "shared/arena.h"
 #include "tandem/log.h"
 
@@ -21,6 +22,7 @@ static void forked(void)
 {
     forks_count_one();
     sched_forked();
+    signals_forked();
 }
 
 __attribute__((constructor)) static void watch_forks(void)
