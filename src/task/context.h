@@ -188,4 +188,14 @@ static inline void context_arrived(void)
     context_bury();
 }
 
+/* Before stacks are unmapped: their frames' poison would be found by whoever maps that memory next. */
+static inline void context_forget_stacks(void *low, size_t size)
+{
+#ifdef CONTEXT_ASAN
+    __asan_unpoison_memory_region(low, size);
+#endif
+    (void)low;
+    (void)size;
+}
+
 #endif

@@ -71,6 +71,7 @@ void stack_pool_close(struct stack_pool *pool)
         pool->slabs = slab->next;
         for (size_t i = 0; i < slab->used / pool->slot_size; i++)
             context_stack_forgotten(slab->ids[i]);
+        context_forget_stacks(slab->base, slab->bytes);
         munmap(slab->base, slab->bytes);
         free(slab);
     }
