@@ -6,7 +6,7 @@
 
 #define SITES_MAX 1024           /* a power of two; programs have fewer spawn sites, and further ones go uncounted */
 #define SLABS_AT_ONCE 8
-#define PASS_EVERY_NS 5000000000 /* between two passes over all stacks; doubled while they find nothing */
+#define PASS_EVERY_NS 1000000000 /* between two passes over all stacks; doubled while they find nothing */
 #define PASS_EVERY_MAX_NS 80000000000
 #define STEP_EVERY_NS 10000000   /* between two steps of a pass */
 #define FREE_KEEP (16 * 1024)    /* bytes that a free stack may keep for its next owner */
@@ -132,8 +132,11 @@ static struct stack_pool *pool_at(struct sched *sched, unsigned index)
 /* The next slab of the pass; false when it was the last. */
 static bool step(struct sched *sched, struct census *census)
 {
-    if (stack_sweep(pool_at(sched, census->pool), seen, census))
+    struct stack_pool *pool = pool_at(sched, census->pool);
+
+    if (stack_sweep(pool, seen, census) == STACK_SWEPT_SOME)
         return true;
+    census->trimmed = census->trimmed || stack_some_idle(pool);
     census->pool = (census->pool + 1) % (STACK_CLASSES + 1);
     return census->pool != 0;
 }

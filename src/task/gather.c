@@ -8,7 +8,7 @@
 /* Spawns fn(arg) for each call; on an error cancels those before. */
 static int spawn_all(td_scope *scope, td_call *calls, size_t count, const char *site)
 {
-    int rc = 0;
+    int rc = task_verdict(task_self("td_gather"));  /* nothing begins for a caller that is cancelled */
 
     for (size_t i = 0; i < count; i++)
         calls[i].rc = -ECANCELED;
@@ -69,7 +69,7 @@ static int run(void *arg)
 int td_race_at(td_call *calls, size_t count, size_t *winner, const char *site)
 {
     struct race race = {.last_error = -EINVAL};
-    int rc = 0, joined;
+    int rc = task_verdict(task_self("td_race")), joined;
 
     td_scope_open(&race.scope);
     for (size_t i = 0; i < count; i++)

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Invariants: 1. A slot below `used` of a slab in pool->slabs is handed out or in pool->free, and has a header. 2. A slab
+ * in pool->cold has no slot in use or free, no memory, and the guards it had.
+ */
 #include "task/stack.h"
 
 #include <assert.h>
@@ -25,7 +29,10 @@ struct stack_slab {
     struct stack_slab *next;
     char *base;
     size_t bytes, used;
-    unsigned ids[];        /* of the slots handed out, for context_stack_forgotten */
+    size_t guarded;   /* bytes from base on whose slots have their guards */
+    bool idle;        /* without a task, at the last look */
+    bool leaving;     /* to be given back when this pass is over */
+    unsigned ids[];   /* of the slots with guards, for context_stack_forgotten */
 };
 
 static size_t page_size(void)
@@ -63,18 +70,25 @@ void stack_pool_init(struct stack_pool *pool, struct stack_guards *guards, size_
     };
 }
 
-void stack_pool_close(struct stack_pool *pool)
+static void free_slabs(const struct stack_pool *pool, struct stack_slab *slab)
 {
-    while (pool->slabs) {
-        struct stack_slab *slab = pool->slabs;
+    while (slab) {
+        struct stack_slab *next = slab->next;
 
-        pool->slabs = slab->next;
-        for (size_t i = 0; i < slab->used / pool->slot_size; i++)
+        for (size_t i = 0; i < slab->guarded / pool->slot_size; i++)
             context_stack_forgotten(slab->ids[i]);
         context_forget_stacks(slab->base, slab->bytes);
         munmap(slab->base, slab->bytes);
         free(slab);
+        slab = next;
     }
+}
+
+void stack_pool_close(struct stack_pool *pool)
+{
+    free_slabs(pool, pool->slabs);
+    free_slabs(pool, pool->cold);
+    pool->slabs = pool->cold = NULL;
     pool->free = NULL;
 }
 
@@ -89,8 +103,15 @@ static int refuse(struct stack_guards *guards, const char *reason, int error)
 static int add_slab(struct stack_pool *pool)
 {
     size_t slots = SLAB_BYTES / pool->slot_size ? SLAB_BYTES / pool->slot_size : 1;
-    struct stack_slab *slab = malloc(sizeof *slab + slots * sizeof slab->ids[0]);
+    struct stack_slab *slab = pool->cold;
 
+    if (slab) {
+        pool->cold = slab->next;
+        slab->next = pool->slabs;
+        pool->slabs = slab;
+        return 0;
+    }
+    slab = malloc(sizeof *slab + slots * sizeof slab->ids[0]);
     if (!slab)
         return refuse(pool->guards, "out of memory", ENOMEM);
     *slab = (struct stack_slab){.next = pool->slabs, .bytes = slots * pool->slot_size};
@@ -154,12 +175,15 @@ struct stack *stack_take_fresh(struct stack_pool *pool)
         slab = pool->slabs;
     }
     slot = slab->base + slab->used;
-    if (install_guard(pool, slot) < 0)
-        return NULL;
+    if (slab->used == slab->guarded) {
+        if (install_guard(pool, slot) < 0)
+            return NULL;
+        slab->ids[slab->used / pool->slot_size] = context_stack_known(slot + pool->guard_size, slot + pool->slot_size);
+        slab->guarded += pool->slot_size;
+    }
     stack = slot_stack(pool, slab, slab->used / pool->slot_size);
-    slab->ids[slab->used / pool->slot_size] = context_stack_known(slot + pool->guard_size, slot + pool->slot_size);
     slab->used += pool->slot_size;
-    *stack = (struct stack){.low = slot + pool->guard_size, .pool = pool, .handed_out = true, .own = true};
+    *stack = (struct stack){.low = slot + pool->guard_size, .pool = pool, .slab = slab, .handed_out = true, .own = true};
     return stack;
 }
 
@@ -222,7 +246,7 @@ void stack_trim(struct stack *stack, size_t keep)
 
 static void sweep_slab(struct stack_pool *pool, struct stack_slab *slab, stack_seen seen, void *arg)
 {
-    size_t page = pool->guard_size, slot_pages = pool->slot_size / page;
+    size_t page = pool->guard_size, slot_pages = pool->slot_size / page, tasks = 0;
     unsigned char *pages = malloc(slab->bytes / page);
 
     if (!pages)
@@ -233,20 +257,85 @@ static void sweep_slab(struct stack_pool *pool, struct stack_slab *slab, stack_s
             size_t resident = count_resident(pages + i * slot_pages + 1, slot_pages - 1, page);
             size_t keep = seen(stack, resident, arg);
 
+            tasks += stack->handed_out;
             if (keep < resident)
                 stack_trim(stack, keep);
         }
+        slab->leaving = slab->idle && tasks == 0;
+        slab->idle = tasks == 0;
     }
     free(pages);
 }
 
-bool stack_sweep(struct stack_pool *pool, stack_seen seen, void *arg)
+/* Takes the slots of slabs that leave out of the free list. */
+static void forget_slots(struct stack_pool *pool)
 {
-    struct stack_slab *slab = pool->swept ? pool->swept : pool->slabs;
+    struct stack **link = &pool->free;
 
-    if (!slab)
-        return false;
-    sweep_slab(pool, slab, seen, arg);
-    pool->swept = slab->next;
-    return pool->swept != NULL;
+    while (*link) {
+        struct stack *stack = *link;
+
+        if (!stack->slab->leaving) {
+            link = &stack->next;
+            continue;
+        }
+        *link = stack->next;
+    }
+}
+
+/* Gives the slabs back that were idle in two passes, unless one of their slots was handed out since. */
+static void retire_slabs(struct stack_pool *pool)
+{
+    struct stack_slab **link = &pool->slabs;
+    bool any = false;
+
+    for (struct stack_slab *slab = pool->slabs; slab; slab = slab->next) {
+        for (size_t i = 0; slab->leaving && i < slab->used / pool->slot_size; i++)
+            slab->leaving = !slot_stack(pool, slab, i)->handed_out;
+        any = any || slab->leaving;
+    }
+    if (!any)
+        return;
+    forget_slots(pool);
+    while (*link) {
+        struct stack_slab *slab = *link;
+
+        if (!slab->leaving) {
+            link = &slab->next;
+            continue;
+        }
+        /* The guards stay. A failure leaves old headers there, which nobody looks at. */
+        (void)madvise(slab->base, slab->bytes, MADV_DONTNEED);
+        slab->leaving = slab->idle = false;
+        slab->used = 0;
+        *link = slab->next;
+        slab->next = pool->cold;
+        pool->cold = slab;
+    }
+}
+
+enum stack_swept stack_sweep(struct stack_pool *pool, stack_seen seen, void *arg)
+{
+    struct stack_slab *slab;
+
+    if (!pool->swept)
+        pool->swept = &pool->slabs;
+    slab = *pool->swept;
+    if (slab) {
+        sweep_slab(pool, slab, seen, arg);
+        pool->swept = &slab->next;
+    }
+    if (*pool->swept)
+        return STACK_SWEPT_SOME;
+    pool->swept = NULL;
+    retire_slabs(pool);
+    return STACK_SWEPT_ALL;
+}
+
+bool stack_some_idle(const struct stack_pool *pool)
+{
+    for (const struct stack_slab *slab = pool->slabs; slab; slab = slab->next)
+        if (slab->idle)
+            return true;
+    return false;
 }

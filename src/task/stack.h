@@ -39,8 +39,9 @@ struct stack_pool {
     size_t guard_size;
     size_t header_size;        /* of the owner's struct, which ends with its struct stack */
     struct stack *free;        /* the hottest first */
-    struct stack_slab *slabs;  /* the newest first: fresh slots come from it */
-    struct stack_slab *swept;  /* how far stack_sweep has come */
+    struct stack_slab *slabs;  /* in use; fresh slots come from the first */
+    struct stack_slab *cold;   /* mapped and without memory: the next ones to be used */
+    struct stack_slab **swept; /* how far stack_sweep has come; NULL: not begun */
 };
 
 /* One slot: the last member of its owner's header. */
@@ -48,6 +49,7 @@ struct stack {
     char *low;                 /* the lowest usable byte; the guard is below */
     struct stack *next;        /* in pool->free */
     struct stack_pool *pool;
+    struct stack_slab *slab;
     bool handed_out;
     bool own;                  /* what of it has memory its present owner has used, and nobody before */
 };
@@ -101,10 +103,14 @@ void stack_trim(struct stack *stack, size_t keep);
 
 /*
  * Looks at the next slab, with one system call for all its slots, and calls `seen` for each slot that was ever handed
- * out, with the bytes it has in memory. `seen` returns how many of them to keep. False when that was the last slab: the
- * next call begins again.
+ * out, with the bytes it has in memory. `seen` returns how many of them to keep. A slab without a task in this pass and in
+ * the one before gives back all its memory, but stays mapped: looking at a task that ended long ago finds zeros.
  */
+enum stack_swept { STACK_SWEPT_SOME, STACK_SWEPT_ALL };  /* all: the next call begins again */
 typedef size_t (*stack_seen)(struct stack *stack, size_t resident, void *arg);
-bool stack_sweep(struct stack_pool *pool, stack_seen seen, void *arg);
+enum stack_swept stack_sweep(struct stack_pool *pool, stack_seen seen, void *arg);
+
+/* Whether a slab waits for the next pass to be given back. */
+bool stack_some_idle(const struct stack_pool *pool);
 
 #endif

@@ -158,7 +158,6 @@ static int follow_the_deep(void *arg)
 
 static void nobody_is_blamed_for_an_earlier_ones_pages(void **state)
 {
-    skip();  /* waits for a fix: FOUND-tasks 8 */
     assert_int_equal(in_virtual_time(state, follow_the_deep, NULL), 0);
 }
 
@@ -230,7 +229,6 @@ static int look_at_those_who_follow(void *arg)
 
 static void those_on_used_stacks_are_seen_too(void **state)
 {
-    skip();  /* waits for a fix: FOUND-tasks 6 */
     assert_int_equal(in_virtual_time(state, look_at_those_who_follow, NULL), 0);
 }
 

@@ -198,7 +198,7 @@ static void a_sweep_sees_every_stack_once(void **state)
     struct pool pool;
 
     pool_open(state, &pool, SLOT);
-    assert_false(stack_sweep(&pool.pool, see, &seen));
+    assert_int_equal(stack_sweep(&pool.pool, see, &seen), STACK_SWEPT_ALL);
     for (int i = 0; i < MANY; i++) {
         stack = stack_take(&pool.pool);
         if (i % 3 == 0)
@@ -206,14 +206,62 @@ static void a_sweep_sees_every_stack_once(void **state)
         if (i % 2 == 0)
             stack_give(stack);
     }
-    while (stack_sweep(&pool.pool, see, &seen))
+    while (stack_sweep(&pool.pool, see, &seen) == STACK_SWEPT_SOME)
         ;
     assert_in_range(seen.most, 20000, 25000);
     seen = (struct seen){0, 0};
-    while (stack_sweep(&pool.pool, see, &seen))
+    while (stack_sweep(&pool.pool, see, &seen) == STACK_SWEPT_SOME)
         ;
     assert_true(seen.count >= MANY / 2);  /* every other one was the same stack again */
     assert_int_equal(seen.most, 4096);    /* the sweep before gave the rest back */
+    stack_pool_close(&pool.pool);
+}
+
+static size_t keep_all(struct stack *stack, size_t resident, void *arg)
+{
+    return resident;
+}
+
+static void pass(struct pool *pool)
+{
+    while (stack_sweep(&pool->pool, keep_all, NULL) == STACK_SWEPT_SOME)
+        ;
+}
+
+/* Two passes without a task in a slab, and its memory is the kernel's; its guards stay, and it serves again. */
+static void idle_slabs_give_everything_back(void **state)
+{
+    static char *lows[MANY];
+    struct stack *stacks[MANY];
+    struct pool pool;
+
+    pool_open(state, &pool, SLOT);
+    for (int round = 0; round < 3; round++) {
+        int kept = 0;
+
+        for (int i = 0; i < MANY; i++) {
+            stacks[i] = stack_take(&pool.pool);
+            lows[i] = stacks[i]->low;
+            memset(lows[i], 1, (size_t)(top_of(stacks[i]) - lows[i]));
+        }
+        for (int i = 1; i < MANY; i++)
+            stack_give(stacks[i]);
+        pass(&pool);
+        for (int i = 0; i < MANY; i++)
+            assert_int_equal(*lows[i], 1);
+        pass(&pool);
+        for (int i = 0; i < MANY; i++) {
+            assert_false(can_write(lows[i] - 1));
+            kept += *lows[i];
+        }
+        assert_int_equal(*lows[0], 1);
+        assert_in_range(kept, 1, 64);  /* the slab of the one that is still in use */
+        stack_give(stacks[0]);
+        pass(&pool);
+        pass(&pool);
+        assert_null(pool.pool.free);
+        assert_null(pool.pool.slabs);
+    }
     stack_pool_close(&pool.pool);
 }
 
@@ -276,6 +324,7 @@ int main(void)
         ON_BOTH_GUARDS(the_last_one_back_is_the_next_one_out), ON_BOTH_GUARDS(no_two_stacks_overlap),
         ON_BOTH_GUARDS(a_slot_may_be_larger_than_a_slab), ON_BOTH_GUARDS(a_guard_knows_its_stack),
         ON_BOTH_GUARDS(what_was_used_is_measured_and_given_back), ON_BOTH_GUARDS(a_sweep_sees_every_stack_once),
+        ON_BOTH_GUARDS(idle_slabs_give_everything_back),
         cmocka_unit_test(without_a_guard_there_is_no_stack), cmocka_unit_test(the_kernel_chooses_the_guard),
     };
 
