@@ -173,7 +173,7 @@ int scope_verdict(const struct td_task *self);  /* scope.c: of a task in a cance
 /* What a checkpoint answers: 0 or -ECANCELED; -EOWNERDEAD in a forked child. */
 static inline int task_verdict(const struct td_task *self)
 {
-    return self->scope->cancelled | self->cancelled ? scope_verdict(self) : 0;
+    return (self->scope->cancelled | self->cancelled) ? scope_verdict(self) : 0;
 }
 
 /*

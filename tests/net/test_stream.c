@@ -202,7 +202,7 @@ static int cork(void *arg)
         return -EIO;
     expect_int(td_stream_write(pair.near, NULL, 0), 0);
     for (int i = 0; i < 50; i++)
-        expect_int(td_stream_write(pair.near, "0123456789" + i % 10, 1), 1);
+        expect_int(td_stream_write(pair.near, &"0123456789"[i % 10], 1), 1);
     while (at < 50) {
         ssize_t n = td_stream_read(pair.far, bytes + at, sizeof bytes - at);
 

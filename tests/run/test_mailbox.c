@@ -107,7 +107,7 @@ static int gather_from_all(void *arg)
 
 static void loops_and_threads_send_together(void **state)
 {
-    struct office office = {0};
+    struct office office = {NULL};
 
     assert_int_equal(run_with(state, (td_opts){.loops = SENDERS}, gather_from_all, &office), 0);
 }
@@ -138,7 +138,7 @@ static int ping_pong(void *arg)
 
 static void two_loops_answer_each_other(void **state)
 {
-    struct office office = {0};
+    struct office office = {NULL};
 
     assert_int_equal(run_with(state, (td_opts){.loops = 2}, ping_pong, &office), 0);
 }
@@ -268,7 +268,7 @@ static int cancel_on_both_sides(void *arg)
 
 static void a_cancelled_send_leaves_nothing_and_a_cancelled_receive_takes_nothing(void **state)
 {
-    struct office office = {0};
+    struct office office = {NULL};
 
     assert_int_equal(run_with(state, (td_opts){.loops = 3}, cancel_on_both_sides, &office), 0);
 }

@@ -101,7 +101,7 @@ static int free_early(void *arg)
 
 static void a_reference_outlives_the_loop(void **state)
 {
-    struct office office = {0};
+    struct office office = {NULL};
 
     if (backend_is_forbidden(state))
         skip();
@@ -176,7 +176,7 @@ static int be_late(void *arg)
 
 static void a_busy_loop_may_still_send(void **state)
 {
-    struct office office = {0};
+    struct office office = {NULL};
 
     assert_int_equal(run_with(state, (td_opts){.loops = 2}, be_late, &office), 0);
 }
@@ -217,7 +217,7 @@ static int run_hesitation(void **state)
 
 static void a_reference_keeps_a_wait_from_being_a_deadlock_until_it_is_given_back(void **state)
 {
-    struct office office = {0};
+    struct office office = {NULL};
     struct ending ending;
 
     assert_int_equal(run(state, wait_for_thread, &office), 0);
@@ -250,7 +250,7 @@ static int receive_elsewhere(void *arg)
 
 static int run_elsewhere(void **state)
 {
-    struct office office = {0};
+    struct office office = {NULL};
 
     return td_run_with(&(td_opts){.backend = backend_of(state), .loops = 2}, receive_elsewhere, &office);
 }
