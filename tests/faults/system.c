@@ -278,10 +278,10 @@ int fault_EVP_Digest(const void *data, size_t size, unsigned char *digest, unsig
     return fault_due(FAULT_EVP_Digest) ? 0 : EVP_Digest(data, size, digest, length, type, engine);
 }
 
-/* Going back to no signal stack needs nothing. */
+/* Who goes back to what was before does not ask for it. */
 int fault_sigaltstack(const stack_t *wanted, stack_t *before);
 int fault_sigaltstack(const stack_t *wanted, stack_t *before)
 {
-    return wanted && !(wanted->ss_flags & SS_DISABLE) && fault_due(FAULT_sigaltstack) ? -1 : sigaltstack(wanted, before);
+    return wanted && before && fault_due(FAULT_sigaltstack) ? -1 : sigaltstack(wanted, before);
 }
 
