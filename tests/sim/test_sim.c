@@ -304,7 +304,45 @@ static void what_is_out_of_range_is_refused(void **state)
     assert_int_equal(on_sim(9, ask_wrongly, NULL), 0);
 }
 
-int main(void)
+/* What the program `sim` says of one seed: its verdict, and the hash of its trace. */
+static void run_elsewhere(const char *program, const char *scenario, char *text, size_t size)
+{
+    int pair[2], status;
+    pid_t pid;
+
+    assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(pair[1], STDOUT_FILENO);
+        execl(program, program, scenario, "--seed", "3", (char *)NULL);
+        _exit(127);
+    }
+    close(pair[1]);
+    read_all(pair[0], text, size);
+    close(pair[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* Each program has its own addresses (ASLR) and its own hour: neither may reach a trace. */
+static void a_seed_is_the_same_run_in_another_process(void **state)
+{
+    static const char *const scenarios[] = {"echo", "cancel", "program", "http", "chat", "walk", "pool", "sync"};
+    char first[500], again[500];
+
+    if (!*state)
+        skip();
+    for (size_t i = 0; i < COUNT(scenarios); i++) {
+        run_elsewhere(*state, scenarios[i], first, sizeof first);
+        run_elsewhere(*state, scenarios[i], again, sizeof again);
+        assert_non_null(strstr(first, "trace"));
+        assert_string_equal(first, again);
+    }
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_seed_decides_the_order_of_ready_tasks),
@@ -316,6 +354,7 @@ int main(void)
         cmocka_unit_test(what_was_posted_and_cannot_be_sent_ends_the_connection),
         cmocka_unit_test(a_real_descriptor_can_be_waited_for),
         cmocka_unit_test(what_is_out_of_range_is_refused),
+        cmocka_unit_test_prestate(a_seed_is_the_same_run_in_another_process, argc > 1 ? argv[1] : NULL),
         ON_BOTH(other_backends_have_no_faults_to_give),
     };
 
