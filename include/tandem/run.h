@@ -65,7 +65,7 @@ typedef struct td_opts {
  * workers are forked from a helper process that is itself forked here.
  * Returns what fn returned; -EDEADLK when every task waited and nothing was pending (the log lists them; their
  * waits ended with -ECANCELED); -ENOMEM, -ENOSYS, -EPERM and the like when no loop could be set up (the log has a
- * sentence).
+ * sentence); -EBUSY inside a task, where a loop runs already.
  */
 int td_run(td_fn fn, void *arg);
 

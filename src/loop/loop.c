@@ -18,6 +18,7 @@
 #define STALL_AFTER_DEFAULT_NS 25000000
 #define LAG_BUCKET_NS 64000
 #define TURN_ENDS 128
+#define UNSEEN_TIMES 4            /* as long as the watchdog needs to see a stall, with a margin */
 #define CROWD 1024                /* timers: from so many on, the loop wakes up */
 #define CROWD_EVERY_NS 200000     /* for timers alone no more often than this */
 
@@ -185,6 +186,7 @@ int loop_open(struct loop *loop, const td_opts *opts)
     fd = eventfd(0, EFD_CLOEXEC | loop->table->file_flags);
     if (fd < 0) {
         rc = -errno;
+        td_log(TD_LOG_ERROR, "cannot set up a loop: eventfd: %s", strerrordesc_np(-rc));
         goto close_backend;
     }
     io_file_init(&loop->wake_file, fd);
@@ -245,7 +247,8 @@ static void run_turn_ends(struct loop *loop)
 static void declare_deadlock(struct loop *loop)
 {
     if (loop->deadlocked)
-        fail("deadlock: %zu tasks wait although they were cancelled; this is a defect of the library", loop->sched.tasks);
+        fail("deadlock: %zu tasks wait on although they were cancelled: to lock a mutex again after a condition, maybe; "
+             "otherwise this is a defect of the library", loop->sched.tasks);
     loop->deadlocked = true;
     if (loop->fleet && loop->fleet->count > 1)
         td_log(TD_LOG_ERROR, "deadlock: all %zu tasks of %s wait for each other or for another loop, and nothing else is "
@@ -292,6 +295,14 @@ static td_time wait_time(struct loop *loop, td_time now)
     return next == TD_FOREVER ? TD_FOREVER : next > now ? next - now : 0;
 }
 
+/* Tells of a long stall that the watchdog had no chance to see, because it was held up too. */
+static void tell_of_stall(struct loop *loop, td_time length)
+{
+    if (!atomic_exchange_explicit(&loop->stall_seen, false, memory_order_relaxed) && length / UNSEEN_TIMES > loop->stall_after_ns)
+        td_log(TD_LOG_WARNING, "%s was held for %.0f ms, and nobody could look meanwhile: the process was stopped, or not "
+               "scheduled by the kernel", loop->name, (double)length / 1e6);
+}
+
 static void measure_turn(struct loop *loop, td_time length)
 {
     unsigned bucket = 0;
@@ -304,6 +315,7 @@ static void measure_turn(struct loop *loop, td_time length)
     if (length > loop->stall_after_ns) {
         loop->stats.stalls++;
         loop->stats.stalled_ns += length;
+        tell_of_stall(loop, length);
     }
 }
 

@@ -74,6 +74,7 @@ struct loop {
     struct inspected *inspected;   /* for those who look at it from other threads (src/debug) */
     td_time stall_after_ns;
     _Atomic td_time busy_since;    /* when the current turn began; 0 while the loop waits in its backend */
+    _Atomic bool stall_seen;       /* by the watchdog, since the loop last told of one itself */
     td_loop_stats stats;
 };
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "loop/sockets.h"
@@ -66,6 +67,20 @@ static int probe(struct backend *self, const char **why)
     return rc;
 }
 
+/* Why there is no ring; *rc becomes -EPERM where it is a limit of this process that forbids one. */
+static const char *refusal(int *rc)
+{
+    struct rlimit locked;
+
+    if (*rc == -EMFILE || *rc == -ENFILE)
+        return "no descriptor is left (ulimit -n)";
+    if (*rc == -ENOMEM && getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur != RLIM_INFINITY) {
+        *rc = -EPERM;
+        return "its rings need more locked memory than this process may have (ulimit -l)";
+    }
+    return "io_uring_setup (sysctl kernel.io_uring_disabled, or a container's seccomp profile, forbids it)";
+}
+
 static int open_ring(struct io_uring *ring, bool *poll_first, const char **why)
 {
     /* The ladder: completions when we ask for them; without interrupting the task; plain. */
@@ -76,7 +91,6 @@ static int open_ring(struct io_uring *ring, bool *poll_first, const char **why)
     };
     int rc = -ENOSYS;
 
-    *why = "io_uring_setup (sysctl kernel.io_uring_disabled, or a container's seccomp profile, forbids it)";
     for (size_t i = 0; i < sizeof ladder / sizeof *ladder; i++) {
         struct io_uring_params params = {.flags = ladder[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
                                          .cq_entries = COMPLETIONS};
@@ -86,7 +100,18 @@ static int open_ring(struct io_uring *ring, bool *poll_first, const char **why)
         if (rc != -EINVAL)
             break;
     }
+    if (rc < 0)
+        *why = refusal(&rc);
     return rc;
+}
+
+/* A profile may allow rings and forbid their use: one call that does nothing tells. */
+static int try_enter(struct io_uring *ring, const char **why)
+{
+    int rc = io_uring_submit_and_get_events(ring);
+
+    *why = "io_uring_enter (a container's seccomp profile forbids it)";
+    return rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EBUSY ? rc : 0;
 }
 
 static int uring_open(struct backend **backend, const char **why)
@@ -104,6 +129,8 @@ static int uring_open(struct backend **backend, const char **why)
     if (rc < 0)
         goto release;
     rc = probe(self, why);
+    if (rc == 0)
+        rc = try_enter(&self->ring, why);
     if (rc < 0)
         goto close_ring;
     /* A forked child must not share the rings. */

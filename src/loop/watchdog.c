@@ -80,6 +80,7 @@ static void look(struct watchdog *dog)
     if (dog->sight.is_reported || now - dog->sight.since < loop->stall_after_ns)
         return;
     dog->sight.is_reported = true;  /* once an incident */
+    atomic_store_explicit(&loop->stall_seen, true, memory_order_relaxed);
     if (may_report(dog, now))
         report_stall(&dog->inspected, now - dog->sight.since, cpu_time(dog) - dog->sight.cpu_ns);
 }

@@ -48,14 +48,6 @@ struct runner {
     struct trace *trace;   /* NULL: nobody traces */
 };
 
-static int first_task(void *arg)
-{
-    struct member *member = arg;
-
-    member->rc = member->runner->fn(member->runner->arg);
-    return 0;
-}
-
 static int run_loop(struct member *member)
 {
     struct loop *loop = &member->loop;
@@ -71,7 +63,7 @@ static int run_loop(struct member *member)
     if (member->runner->trace)
         rc = trace_attach(member->runner->trace, loop);
     if (rc == 0)
-        rc = sched_start(&loop->sched, first_task, member, "td_run");
+        rc = sched_start(&loop->sched, member->runner->fn, member->runner->arg, &member->rc, "td_run");
     if (rc == 0) {
         rc = loop_run(loop);
         rc = rc < 0 ? rc : member->rc;
@@ -136,7 +128,7 @@ static unsigned start_threads(struct runner *runner)
 
     for (unsigned i = 1; i < count; i++) {
         struct member *member = &runner->members[i];
-        char name[16];
+        char name[24];  /* of which the kernel keeps 15 */
         int rc = -pthread_create(&member->thread, NULL, live, member);
 
         if (rc < 0) {

@@ -13,6 +13,8 @@ void td_event_init_at(td_event *event, const char *what)
 
 void td_event_set(td_event *event)
 {
+    if (!sched_current())  /* what the loop itself calls back may set one, other threads may not */
+        task_missing(__func__);
     event->set = true;
     event->sets++;
     while (waiters_wake(&event->waiters, 0))
@@ -21,6 +23,7 @@ void td_event_set(td_event *event)
 
 void td_event_clear(td_event *event)
 {
+    task_self(__func__);
     event->set = false;
 }
 

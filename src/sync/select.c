@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "loop/loop.h"
@@ -136,8 +137,14 @@ static int start_poll(struct loop *loop, td_case *one, void (*done)(struct io_op
 {
     struct poll_case *poll = &room_of(one)->poll;
     struct io_file *file = one->on ? one->on : &poll->file;
+    struct stat status;
 
     poll->copy = -1;
+    poll->under_way = false;
+    if (!one->on && fstat(one->fd, &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))) {
+        io_file_init(file, one->fd);
+        return -EPERM;  /* always ready, so that there is nothing to wait for; as td_wait_readable */
+    }
     for (int fd = one->fd;; fd = poll->copy) {
         if (!one->on)
             io_file_init(file, fd);

@@ -336,7 +336,8 @@ int td_scope_join(td_scope *scope)
         scope->joining = true;
         task_park(self, &wait);
     }
-    assert(self->sched->forked || (scope->running == 0 && list_empty(&scope->children)));
+    if (!list_empty(&scope->children) && !self->sched->forked)
+        fail("td_scope_join: the scope was opened a second time while it was open; each td_scope_open needs a scope of its own");
     timers_disarm(&self->sched->timers, &scope->deadline);
     list_remove(&scope->sibling);
     scope->open = false;

@@ -106,7 +106,7 @@ static __attribute__((noinline)) struct td_task *next_with_care(struct sched *sc
     return next;
 }
 
-static inline void account(struct sched *sched, struct td_task *task)
+static inline __attribute__((always_inline)) void account(struct sched *sched, struct td_task *task)
 {
     task_running = task;
     atomic_store_explicit(&sched->current, task, memory_order_relaxed);
@@ -115,8 +115,8 @@ static inline void account(struct sched *sched, struct td_task *task)
                           memory_order_relaxed);
 }
 
-/* Leaves the current task for the next ready one, or for the loop. */
-static inline void switch_away(struct sched *sched, struct td_task *self, int last)
+/* Leaves the current task for the next ready one, or for the loop. Inline: a finished task must not leave a call behind. */
+static inline __attribute__((always_inline)) void switch_away(struct sched *sched, struct td_task *self, int last)
 {
     struct td_task *next;
 
@@ -299,9 +299,15 @@ const struct stack *sched_guard_owner(const struct sched *sched, const void *add
     return owner;
 }
 
-int sched_start(struct sched *sched, td_fn fn, void *arg, const char *site)
+int sched_start(struct sched *sched, td_fn fn, void *arg, int *result, const char *site)
 {
-    return task_create(sched, &sched->stacks, &sched->root, fn, arg, site) ? 0 : -ENOMEM;
+    struct td_task *task = task_create(sched, &sched->stacks, &sched->root, fn, arg, site);
+
+    if (!task)
+        return -ENOMEM;
+    task->result = result;
+    sched->root.collecting = true;  /* what the first task returns is its caller's affair */
+    return 0;
 }
 
 struct sleep {

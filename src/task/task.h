@@ -133,8 +133,8 @@ static inline const char *sched_running_site(const struct sched *sched)
     return task ? atomic_load_explicit(&task->site, memory_order_relaxed) : NULL;
 }
 
-/* Spawns the first task, in the root scope. */
-int sched_start(struct sched *sched, td_fn fn, void *arg, const char *site);
+/* Spawns the first task, in the root scope; what fn returns goes to *result. */
+int sched_start(struct sched *sched, td_fn fn, void *arg, int *result, const char *site);
 
 /*
  * Runs ready tasks for one turn: until none is ready, or 64 resumptions have taken 50 microseconds, or fewer of them

@@ -306,7 +306,7 @@ static void what_idle_tasks_do_not_need_is_given_back(void **state)
     complaint.made = false;
     assert_int_equal(sched_open(&sched, STACK_SIZE_DEFAULT), 0);
     before = memory_in_use();
-    assert_int_equal(sched_start(&sched, gather_crowd, &crowd, "crowd:1"), 0);
+    assert_int_equal(sched_start(&sched, gather_crowd, &crowd, NULL, "crowd:1"), 0);
     run_all_ready(&sched);
     peak = memory_in_use();
     expect(peak - before > IDLE * 40 * KIB);
@@ -327,7 +327,7 @@ static void what_is_in_use_stays(void **state)
 
     complaint.made = false;
     assert_int_equal(sched_open(&sched, STACK_SIZE_DEFAULT), 0);
-    assert_int_equal(sched_start(&sched, gather_crowd, &crowd, "crowd:2"), 0);
+    assert_int_equal(sched_start(&sched, gather_crowd, &crowd, NULL, "crowd:2"), 0);
     run_all_ready(&sched);
     peak = memory_in_use();
     for (int i = 0; i < 1000; i++)
