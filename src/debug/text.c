@@ -152,7 +152,7 @@ static int write_all(int fd, const char *data, size_t size)
         struct pollfd ask = {.fd = fd, .events = POLLOUT};
         ssize_t n;
 
-        if (poll(&ask, 1, SLOW_READER_MS) == 0)
+        if (fd >= 0 && poll(&ask, 1, SLOW_READER_MS) == 0)  /* it passes over negative ones, and write says what is wrong */
             return -EAGAIN;
         n = write(fd, data, size);
         if (n < 0 && errno != EINTR && errno != EAGAIN)

@@ -65,6 +65,7 @@ static struct trace_event *reserve(struct ring *ring, enum trace_kind kind, td_t
     event->id = task ? task->id : 0;
     event->fn = task ? task->fn : NULL;
     event->site = task ? atomic_load_explicit(&task->site, memory_order_relaxed) : NULL;
+    event->name = task ? task->name : NULL;
     return event;
 }
 

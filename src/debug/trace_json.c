@@ -121,7 +121,7 @@ void json_event(struct json *json, unsigned loop, const struct trace_event *even
         return;
     }
     symbols_function(&json->symbols, (uintptr_t)event->fn, function, sizeof function);
-    escape(name, sizeof name, function);
+    escape(name, sizeof name, event->name ? event->name : function);
     escape(site, sizeof site, event->site);
     if (event->kind == TRACE_RUN) {
         put_run(json, loop, event, name, site);

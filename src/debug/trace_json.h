@@ -23,7 +23,7 @@ struct trace_event {
     td_time at, until;
     uint64_t id;                 /* the task's; TRACE_READY: how many are ready */
     td_fn fn;
-    const char *site;
+    const char *site, *name;     /* the name may be NULL */
     char what[TRACE_WHAT_MAX];   /* a wait is for */
 };
 

@@ -196,6 +196,7 @@ static uint64_t digest_of(struct tree *tree, const struct view *view, unsigned d
     const char *site = atomic_load_explicit(&view->task.site, memory_order_relaxed);
     uint64_t digest = mix(mix((uint64_t)view->state + 1, (uintptr_t)site), (uintptr_t)view->task.fn);
 
+    digest = mix(digest, (uintptr_t)view->task.name);
     digest = mix(mix(digest, view->wait.what ? digest_text(tree, view->wait.what) : 0), view->used);
     if (view->has_registers)
         digest = mix(digest, view->registers.at[UNWIND_PC]);
@@ -318,7 +319,7 @@ static void write_group(struct tree *tree, const struct tree_group *group, unsig
     text_add(text, "; ");
     text_address(text, (uintptr_t)view.task.fn, true);
     text_add(text, "()");
-    if (view.task.name && group->count == 1) {
+    if (view.task.name) {
         text_add(text, " \"");
         text_add(text, copy_text(tree, site, sizeof site, view.task.name));
         text_add(text, "\"");

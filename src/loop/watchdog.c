@@ -211,14 +211,20 @@ static void begin_anew(void)
 {
     if (atomic_load(&watch.pid) == getpid())
         return;
-    pthread_mutex_init(&watch.starting, NULL);
-    pthread_mutex_init(&watch.mutex, NULL);
-    sem_init(&watch.wake, 0, 0);
-    list_init(&watch.dogs);
-    watch.owns_quit = false;
-    atomic_store(&watch.requests, NULL);
-    atomic_store(&watch.quit_asked, false);
-    atomic_store(&watch.pid, getpid());
+    if (atomic_load(&watch.pid) != 0) {  /* a child, which has this thread only: somebody may have held these at the fork */
+        pthread_mutex_init(&watch.starting, NULL);
+        pthread_mutex_init(&watch.mutex, NULL);
+    }
+    pthread_mutex_lock(&watch.starting);
+    if (atomic_load(&watch.pid) != getpid()) {
+        sem_init(&watch.wake, 0, 0);
+        list_init(&watch.dogs);
+        watch.owns_quit = false;
+        atomic_store(&watch.requests, NULL);
+        atomic_store(&watch.quit_asked, false);
+        atomic_store(&watch.pid, getpid());
+    }
+    pthread_mutex_unlock(&watch.starting);
 }
 
 int watchdog_start(struct watchdog *dog, struct loop *loop)
