@@ -375,7 +375,7 @@ int loop_run(struct loop *loop)
         if (loop->virtual && loop->table != &backend_sim)  /* that one moves the clock itself */
             rc = poll_virtual(loop);
         else
-            rc = loop->table->poll(loop->backend, wait_time(loop, now));
+            rc = loop->table->poll(loop->backend, wait_time(loop, loop->virtual ? loop->virtual_now : now));
         if (rc == -EDEADLK)
             declare_deadlock(loop);
         else if (rc < 0)

@@ -140,6 +140,18 @@ static int be_client(void *arg)
     return 0;
 }
 
+/* Cuts the way to the server for a while that TCP outlasts: bytes come late, and all of them. */
+static int cut_and_mend(void *arg)
+{
+    struct world *world = arg;
+
+    td_sleep(td_us((int64_t)pick(30000)));
+    must(world, td_sim_partition("10.0.0.1", NULL, true) == 0, "no cut");
+    td_sleep(td_ms((int64_t)pick(60000)));
+    must(world, td_sim_partition("10.0.0.1", NULL, false) == 0, "no mending");
+    return 0;
+}
+
 static int run(void *arg)
 {
     struct echo echo = {.world = arg};
@@ -158,6 +170,8 @@ static int run(void *arg)
         clients[i] = (struct client){.echo = &echo, .id = td_random(), .size = 1 + pick(BYTES_MAX)};
         td_spawn(&scope, be_client, &clients[i]);
     }
+    if (one_in(4))
+        td_spawn(&scope, cut_and_mend, echo.world);
     rc = td_scope_join(&scope);
     must(echo.world, rc == 0, "the clients' scope answered %d", rc);
     td_scope_cancel(&server);

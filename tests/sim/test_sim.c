@@ -13,6 +13,20 @@ static int on_sim(uint64_t seed, td_fn fn, void *arg)
     return run_with(&sim, (td_opts){.seed = seed}, fn, arg);
 }
 
+static int sleep_for_a_year(void *arg)
+{
+    td_time began = td_now();
+
+    expect_int(td_sleep(td_sec(31536000)), 0);
+    expect(td_now() - began >= td_sec(31536000));
+    return 0;
+}
+
+static void a_year_of_sleep_passes_at_once(void **state)
+{
+    assert_int_equal(on_sim(1, sleep_for_a_year, NULL), 0);
+}
+
 struct order {
     char text[16];
     size_t count;
@@ -345,6 +359,7 @@ static void a_seed_is_the_same_run_in_another_process(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_year_of_sleep_passes_at_once),
         cmocka_unit_test(the_seed_decides_the_order_of_ready_tasks),
         cmocka_unit_test(a_cut_holds_bytes_back_and_lets_none_get_lost),
         cmocka_unit_test(a_reset_is_told_once_to_each_side),
