@@ -35,15 +35,17 @@ static void add_frames(const struct inspected *inspected, char *text, size_t siz
 
 void report_stall(struct inspected *inspected, td_time wall_ns, td_time cpu_ns)
 {
-    const char *site = sched_running_site(&inspected->loop->sched), *does, *call;
+    const char *site = sched_running_site(&inspected->loop->sched), *name = sched_running_name(&inspected->loop->sched);
+    const char *does, *call;
     char text[STALL_TEXT_BYTES];
     struct thread_look look;
 
     thread_look(inspected->tid, &look);
     does = what_it_does(&look, wall_ns, cpu_ns);
     call = look.is_in_call && *does == 'b' ? call_name(look.call) : NULL;
-    snprintf(text, sizeof text, "%s has been held for %.0f ms by %s%s: %s%s%s%s", inspected->loop->name, (double)wall_ns / 1e6,
-             site ? "the task spawned at " : "the library's own work between two tasks", site ? site : "", does,
+    snprintf(text, sizeof text, "%s has been held for %.0f ms by %s%s%s%s: %s%s%s%s", inspected->loop->name,
+             (double)wall_ns / 1e6, site ? "the task " : "the library's own work between two tasks", name ? name : "",
+             name ? ", spawned at " : site ? "spawned at " : "", site ? site : "", does,
              call ? " (it is in " : "", call ? call : "", call ? ")" : "");
     inspect_frames(inspected, &look);
     add_frames(inspected, text, sizeof text);

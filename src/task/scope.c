@@ -99,7 +99,7 @@ int td_spawn_with_at(td_scope *scope, const td_spawn_opts *opts, td_fn fn, void 
     task = task_create(self->sched, pool, scope, fn, arg, site);
     if (!task)
         return -ENOMEM;
-    task->name = opts->name;
+    atomic_store_explicit(&task->name, opts->name, memory_order_relaxed);
     task->result = opts->result;
     if (opts->handle)
         *opts->handle = (td_handle){task, task->id};

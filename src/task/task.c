@@ -246,7 +246,7 @@ struct td_task *task_create(struct sched *sched, struct stack_pool *pool, struct
     task->fn = fn;
     task->arg = arg;
     task->result = NULL;
-    task->name = NULL;
+    atomic_store_explicit(&task->name, NULL, memory_order_relaxed);
     task->held = NULL;
     atomic_store_explicit(&task->site, site, memory_order_relaxed);
     context_make(&task->context, stack->low, (size_t)((char *)task - stack->low), task_main, task);

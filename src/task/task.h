@@ -51,8 +51,8 @@ struct td_task {
     td_fn fn;
     void *arg;
     int *result;              /* where its spawner wants what fn returned; may be NULL */
-    const char *name;         /* may be NULL */
-    _Atomic(const char *) site;  /* where it was spawned: "file:line"; atomic, for the watchdog's thread */
+    _Atomic(const char *) name;  /* may be NULL; atomic, as its site, for the watchdog's thread */
+    _Atomic(const char *) site;  /* where it was spawned: "file:line" */
     struct td_held *held;     /* what it must give back before it ends: mutexes */
     struct stack stack;       /* last: see stack.h */
 };
@@ -131,6 +131,14 @@ static inline const char *sched_running_site(const struct sched *sched)
 
     /* It may have ended since, and another be about to take its place; the memory stays a task's. */
     return task ? atomic_load_explicit(&task->site, memory_order_relaxed) : NULL;
+}
+
+/* The running task's name; NULL when it has none. Any thread. */
+static inline const char *sched_running_name(const struct sched *sched)
+{
+    const struct td_task *task = atomic_load_explicit(&sched->current, memory_order_relaxed);
+
+    return task ? atomic_load_explicit(&task->name, memory_order_relaxed) : NULL;
 }
 
 /* Spawns the first task, in the root scope; what fn returns goes to *result. */
