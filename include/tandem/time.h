@@ -22,7 +22,8 @@ struct td_timer {
     struct td_timer *child, *next, *prev;
     void (*fire)(struct td_timer *timer);
     unsigned round;                   /* of firing in which it was armed */
-    unsigned char armed, level, slot; /* where it lies */
+    unsigned char armed, level;       /* where it lies */
+    unsigned short bucket;
 };
 
 /* Durations from seconds, milliseconds, microseconds. Too large a value is TD_FOREVER, too small a one its negative. */

@@ -267,7 +267,7 @@ static bool nothing_is_ready(const struct loop *loop)
 
 /*
  * With thousands of timers a few microseconds apart, a wake-up for each would cost several times what the tasks do
- * (decision 17): they are gathered.
+ * (decision 20): they are gathered.
  */
 static td_time gathered(const struct loop *loop, td_time next)
 {

@@ -6,7 +6,7 @@
 
 #define SITES_MAX 1024           /* a power of two; programs have fewer spawn sites, and further ones go uncounted */
 #define SLABS_AT_ONCE 8
-#define PASS_EVERY_NS 1000000000 /* between two passes over all stacks; doubled while they find nothing */
+#define PASS_EVERY_NS 2000000000 /* between two passes over all stacks; doubled while they find nothing */
 #define PASS_EVERY_MAX_NS 80000000000
 #define STEP_EVERY_NS 10000000   /* between two steps of a pass */
 #define FREE_KEEP (16 * 1024)    /* bytes that a free stack may keep for its next owner */

@@ -2,8 +2,8 @@
 /*
  * Invariants: 1. In the heap no timer is earlier than its parent; `prev` of a first child is its parent, of any other
  * child the sibling before it, of the root NULL. 2. A timer in the wheel is due in tick `base` or later; it lies on the
- * level of the highest six-bit digit in which its tick differs from `base`, in the bucket of that digit. So the
- * lowest level that has timers holds the earliest. 3. `count` timers lie in heap, wheel and `later`; in `later` those
+ * level of the highest digit in which its tick differs from `base`, in the bucket of that digit. So the first
+ * bucket that has timers holds the earliest. 3. `count` timers lie in heap, wheel and `later`; in `later` those
  * armed in this round of firing, and none between rounds.
  */
 #include "task/timers.h"
@@ -12,11 +12,44 @@
 #include <string.h>
 
 #define TICK_BITS 17   /* 131 microseconds: what one bucket brings to the heap at once */
-#define DIGIT_BITS 6
-#define DIGIT_MASK (TIMER_SLOTS - 1)
 #define LOOK_THROUGH 8 /* timers of a bucket, for the exact time of the earliest */
 
 enum { IN_HEAP = TIMER_LEVELS, IN_LATER };
+
+/* The ticks' digits: the lowest has TIMER_SOON_BITS bits, each further one TIMER_BITS. */
+static unsigned shift_of(int level)
+{
+    return level == 0 ? 0 : TIMER_SOON_BITS + (unsigned)(level - 1) * TIMER_BITS;
+}
+
+static unsigned bucket_of(uint64_t tick, int level)
+{
+    if (level == 0)
+        return (unsigned)(tick & ((1 << TIMER_SOON_BITS) - 1));
+    return (1 << TIMER_SOON_BITS) + (unsigned)(level - 1) * (1 << TIMER_BITS) +
+           (unsigned)(tick >> shift_of(level) & ((1 << TIMER_BITS) - 1));
+}
+
+static int highest_digit(uint64_t differs)
+{
+    int bit = differs ? 63 - __builtin_clzll(differs) : 0;
+    int level = bit < TIMER_SOON_BITS ? 0 : 1 + (bit - TIMER_SOON_BITS) / TIMER_BITS;
+
+    return level < TIMER_LEVELS ? level : TIMER_LEVELS - 1;  /* past the end of time `base` has a bit more */
+}
+
+static void mark_taken(struct timers *timers, unsigned bucket)
+{
+    timers->taken[bucket / 64] |= 1ull << bucket % 64;
+    timers->words[bucket / 4096] |= 1ull << bucket / 64 % 64;
+}
+
+static void mark_empty(struct timers *timers, unsigned bucket)
+{
+    timers->taken[bucket / 64] &= ~(1ull << bucket % 64);
+    if (!timers->taken[bucket / 64])
+        timers->words[bucket / 4096] &= ~(1ull << bucket / 64 % 64);
+}
 
 static uint64_t tick_of(td_time at)
 {
@@ -91,8 +124,9 @@ static struct td_timer *heap_remove(struct td_timer *root, struct td_timer *time
 /* Invariant 2. */
 static void place(struct timers *timers, struct td_timer *timer)
 {
-    uint64_t tick = tick_of(timer->at), differs = tick ^ timers->base;
+    uint64_t tick = tick_of(timer->at);
     struct td_timer **bucket;
+    int level;
 
     timer->child = timer->next = timer->prev = NULL;
     if (tick < timers->base) {
@@ -100,22 +134,23 @@ static void place(struct timers *timers, struct td_timer *timer)
         timers->near = meld(timers->near, timer);
         return;
     }
-    timer->level = (unsigned char)(differs ? (unsigned)(63 - __builtin_clzll(differs)) / DIGIT_BITS : 0);
-    timer->slot = (unsigned char)(tick >> (timer->level * DIGIT_BITS) & DIGIT_MASK);
-    bucket = &timers->bucket[timer->level][timer->slot];
+    level = highest_digit(tick ^ timers->base);
+    timer->level = (unsigned char)level;
+    timer->bucket = (unsigned short)bucket_of(tick, level);
+    bucket = &timers->bucket[timer->bucket];
     timer->next = *bucket;
     if (*bucket)
         (*bucket)->prev = timer;
     *bucket = timer;
-    timers->taken[timer->level] |= 1ull << timer->slot;
+    mark_taken(timers, timer->bucket);
 }
 
-static struct td_timer *take_bucket(struct timers *timers, unsigned level, unsigned slot)
+static struct td_timer *take_bucket(struct timers *timers, unsigned bucket)
 {
-    struct td_timer *first = timers->bucket[level][slot];
+    struct td_timer *first = timers->bucket[bucket];
 
-    timers->bucket[level][slot] = NULL;
-    timers->taken[level] &= ~(1ull << slot);
+    timers->bucket[bucket] = NULL;
+    mark_empty(timers, bucket);
     return first;
 }
 
@@ -137,49 +172,40 @@ static void advance(struct timers *timers, uint64_t base)
     uint64_t differs = base ^ timers->base;
 
     timers->base = base;
-    if (!differs)
-        return;
-    for (int level = (63 - __builtin_clzll(differs)) / DIGIT_BITS; level >= 0; level--) {
-        unsigned slot = (unsigned)(base >> (level * DIGIT_BITS)) & DIGIT_MASK;
+    for (int level = highest_digit(differs); level > 0; level--) {
+        unsigned bucket = bucket_of(base, level);
 
-        if (level > 0 && (timers->taken[level] >> slot & 1))
-            place_all(timers, take_bucket(timers, (unsigned)level, slot));
+        if (timers->bucket[bucket])
+            place_all(timers, take_bucket(timers, bucket));
     }
 }
 
-/* The earliest bucket: its level, or -1 when the wheel is empty. */
-static int earliest(const struct timers *timers, unsigned *slot)
+/* The earliest bucket, or -1 when the wheel is empty; and its first tick. The buckets are in order by invariant 2. */
+static int earliest(const struct timers *timers, uint64_t *begins)
 {
-    for (int level = 0; level < TIMER_LEVELS; level++)
-        if (timers->taken[level]) {
-            *slot = (unsigned)__builtin_ctzll(timers->taken[level]);
-            return level;
+    for (unsigned i = 0; i < sizeof timers->words / sizeof *timers->words; i++)
+        if (timers->words[i]) {
+            unsigned word = i * 64 + (unsigned)__builtin_ctzll(timers->words[i]);
+            unsigned bucket = word * 64 + (unsigned)__builtin_ctzll(timers->taken[word]);
+            int level = timers->bucket[bucket]->level;
+            unsigned above = shift_of(level + 1);
+
+            *begins = (uint64_t)(bucket - bucket_of(0, level)) << shift_of(level) |
+                      (above < 64 ? timers->base >> above << above : 0);
+            return (int)bucket;
         }
     return -1;
-}
-
-/* The first tick of a bucket. */
-static uint64_t begins(const struct timers *timers, int level, unsigned slot)
-{
-    unsigned below = (unsigned)level * DIGIT_BITS;
-    uint64_t above = below + DIGIT_BITS < 64 ? timers->base >> (below + DIGIT_BITS) << (below + DIGIT_BITS) : 0;
-
-    return above | (uint64_t)slot << below;
 }
 
 /* Brings every timer due in tick `now` or before to the heap. */
 static void bring_near(struct timers *timers, uint64_t now)
 {
-    unsigned slot;
-    int level;
+    uint64_t first;
+    int bucket;
 
-    while ((level = earliest(timers, &slot)) >= 0) {
-        uint64_t first = begins(timers, level, slot);
-
-        if (first > now)
-            break;
-        if (level == 0) {
-            struct td_timer *due = take_bucket(timers, 0, slot);
+    while ((bucket = earliest(timers, &first)) >= 0 && first <= now) {
+        if (bucket < 1 << TIMER_SOON_BITS) {
+            struct td_timer *due = take_bucket(timers, (unsigned)bucket);
 
             advance(timers, first + 1);
             place_all(timers, due);
@@ -215,9 +241,9 @@ static void wheel_remove(struct timers *timers, struct td_timer *timer)
         timer->prev->next = timer->next;
         return;
     }
-    timers->bucket[timer->level][timer->slot] = timer->next;
+    timers->bucket[timer->bucket] = timer->next;
     if (!timer->next)
-        timers->taken[timer->level] &= ~(1ull << timer->slot);
+        mark_empty(timers, timer->bucket);
 }
 
 void timers_remove(struct timers *timers, struct td_timer *timer)
@@ -237,17 +263,17 @@ td_time timers_next(const struct timers *timers)
 {
     const struct td_timer *timer;
     td_time first = TD_FOREVER;
-    unsigned slot;
-    int level, seen = 0;
+    uint64_t begins;
+    int bucket, seen = 0;
 
     if (timers->near)
         return timers->near->at;
-    level = earliest(timers, &slot);
-    if (level < 0)
+    bucket = earliest(timers, &begins);
+    if (bucket < 0)
         return TD_FOREVER;
-    for (timer = timers->bucket[level][slot]; timer && seen < LOOK_THROUGH; timer = timer->next, seen++)
+    for (timer = timers->bucket[bucket]; timer && seen < LOOK_THROUGH; timer = timer->next, seen++)
         first = timer->at < first ? timer->at : first;
-    return timer ? (td_time)(begins(timers, level, slot) << TICK_BITS) : first;
+    return timer ? (td_time)(begins << TICK_BITS) : first;
 }
 
 void timers_fire(struct timers *timers, td_time now)

@@ -5,7 +5,8 @@
  * Those due soon lie in a pairing heap (Fredman, Sedgewick, Sleator, Tarjan 1986), which keeps the exact order. The others
  * lie in the buckets of a hierarchical wheel (Varghese and Lauck 1987, scheme 7), where arming and disarming cost a few
  * stores however many there are; a bucket is emptied towards the heap when its time comes near. A deadline that is
- * disarmed long before it is due, which most are, never sees the heap.
+ * disarmed long before it is due, which most are, never sees the heap; and a sleep of up to two seconds is touched
+ * once, when it is due.
  */
 #ifndef TANDEM_TASK_TIMERS_H
 #define TANDEM_TASK_TIMERS_H
@@ -15,15 +16,18 @@
 
 #include "tandem/time.h"
 
-#define TIMER_LEVELS 8
-#define TIMER_SLOTS 64
+#define TIMER_SOON_BITS 14   /* of the first level's slots: 2.1 seconds */
+#define TIMER_BITS 8         /* of the other levels' */
+#define TIMER_LEVELS 5
+#define TIMER_BUCKETS ((1 << TIMER_SOON_BITS) + (TIMER_LEVELS - 1) * (1 << TIMER_BITS))
 
 struct timers {
     struct td_timer *near;   /* due before tick `base`: the heap */
     struct td_timer *later;  /* armed while others fire: they wait for the next round */
     uint64_t base;           /* in ticks: the first that the wheel may hold */
-    uint64_t taken[TIMER_LEVELS];  /* a bit for each bucket that is not empty */
-    struct td_timer *bucket[TIMER_LEVELS][TIMER_SLOTS];
+    uint64_t words[TIMER_BUCKETS / 4096 + 1]; /* a bit for each word of `taken` that is not 0 */
+    uint64_t taken[TIMER_BUCKETS / 64];       /* a bit for each bucket that is not empty */
+    struct td_timer *bucket[TIMER_BUCKETS];   /* those of the first level, then of the others */
     size_t count;
     unsigned round;          /* of firing: moves with every timers_fire */
     bool firing;
