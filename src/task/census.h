@@ -21,7 +21,7 @@ static inline bool census_wants(struct sched *sched, const char *site)
 {
     uint16_t before = sched->site_tasks[(uintptr_t)site * 0x9E3779B97F4A7C15u >> 56]++;
 
-    return (before & 1023) < 4 && (before < 4 || (before & 1023) == 0);
+    return before < 4 || (before & 1023) == 0;
 }
 
 /* Gives the new task a stack on which nobody else has left anything, so that what it uses can be told. */

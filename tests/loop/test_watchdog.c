@@ -172,7 +172,8 @@ static void a_blocking_task_is_named(void **state)
         skip();  /* likewise */
     assert_true(strstr(ending.text, "(it is in clock_nanosleep)") || strstr(ending.text, "(it is in a sleep, "));
     assert_says(&ending, "\n        at clock_nanosleep+");
-    assert_says(&ending, "\n        at block_a_little+");
+    if (!RACES_WATCHED)  /* ThreadSanitizer's own frame in between has no tables */
+        assert_says(&ending, "\n        at block_a_little+");
 }
 
 /* Where the machine is busy with something else the kernel may hold a task for long: such lines accuse nobody. */

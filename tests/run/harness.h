@@ -51,6 +51,12 @@
 #endif
 
 #ifdef __SANITIZE_THREAD__
+#define RACES_WATCHED true
+#else
+#define RACES_WATCHED false
+#endif
+
+#ifdef __SANITIZE_THREAD__
 /* It counts its own thread, and would end every child that starts another. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)

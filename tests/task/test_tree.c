@@ -15,7 +15,7 @@
 #define TASKS_MAX 48
 #define SCOPES_MAX 128
 #define NEST_MAX 3
-#define TREES 10000
+#define TREES (RACES_WATCHED ? 300 : 10000)
 #define UNIT td_us(10)
 #define NEVER TD_FOREVER
 
