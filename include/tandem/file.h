@@ -48,8 +48,8 @@ int td_file_close(td_file *file);
  * Reads up to `size` bytes from the file's offset, or writes them there, and advances it by the result. One task at a
  * time. On a file opened with O_APPEND the system writes at the end, wherever the offset is.
  *
- * Returns the count, which may be smaller than `size`, and for a read is 0 at the end; -EBADF when the file was not
- * opened for it; -ENOSPC, -EFBIG when nothing could be written; -ECANCELED.
+ * Returns the count, which may be smaller than `size` (when a cancellation came in the middle, say), and for a read is 0
+ * at the end; -EBADF when the file was not opened for it; -ENOSPC, -EFBIG when nothing could be written; -ECANCELED.
  */
 ssize_t td_file_read(td_file *file, void *data, size_t size);
 ssize_t td_file_write(td_file *file, const void *data, size_t size);
