@@ -353,9 +353,8 @@ static void fire_timers(struct loop *loop)
 {
     td_time now = td_now();
 
-    if (timers_next(&loop->sched.timers) <= now)
+    if (timers_fire(&loop->sched.timers, now))
         loop->timers_fired_at = now;
-    timers_fire(&loop->sched.timers, now);
 }
 
 int loop_run(struct loop *loop)

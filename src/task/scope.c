@@ -4,11 +4,9 @@
  * one between is shielded. 3. `running` is the length of `tasks`. 4. A scope's children are opened by its owner or
  * by its tasks, so its subtree holds every task it concerns.
  */
-#include <assert.h>
 #include <errno.h>
 
 #include "base/fail.h"
-#include "tandem/log.h"
 #include "task/task.h"
 
 enum cause { CAUSE_NONE, CAUSE_FAILURE, CAUSE_DEADLINE, CAUSE_ASKED, CAUSE_PARENT };

@@ -318,12 +318,7 @@ struct sleep {
 
 static void sleep_over(struct td_timer *timer)
 {
-    struct td_task *task = container_of(timer, struct sleep, timer)->task;
-
-    /* It may have slept for long, and will touch its neighbours in the scope when it ends. */
-    __builtin_prefetch(task->sibling.next);
-    __builtin_prefetch(task->sibling.prev);
-    task_unpark(task, 0);
+    task_unpark(container_of(timer, struct sleep, timer)->task, 0);
 }
 
 static void sleep_abort(struct wait *wait)

@@ -160,7 +160,6 @@ static void place_all(struct timers *timers, struct td_timer *timer)
     while (timer) {
         struct td_timer *next = timer->next;
 
-        __builtin_prefetch(next);  /* it lies on another stack's page, as a rule */
         place(timers, timer);
         timer = next;
     }
@@ -276,13 +275,14 @@ td_time timers_next(const struct timers *timers)
     return timer ? (td_time)(begins << TICK_BITS) : first;
 }
 
-void timers_fire(struct timers *timers, td_time now)
+bool timers_fire(struct timers *timers, td_time now)
 {
     struct td_timer *later;
+    bool any = false;
 
     if (timers->count == 0) {
         timers->base = tick_of(now) + 1;
-        return;
+        return false;
     }
     bring_near(timers, tick_of(now));
     timers->round++;
@@ -292,10 +292,12 @@ void timers_fire(struct timers *timers, td_time now)
 
         timers_remove(timers, timer);
         timer->fire(timer);
+        any = true;
     }
     timers->firing = false;
     while ((later = timers->later)) {
         timers->later = heap_remove(later, later);
         place(timers, later);
     }
+    return any;
 }

@@ -60,8 +60,8 @@ td_time timers_next(const struct timers *timers);
 
 /*
  * Disarms and fires every timer due at `now`, earliest first. A timer armed by one of them for a time not after now
- * waits.
+ * waits. Returns whether there were any.
  */
-void timers_fire(struct timers *timers, td_time now);
+bool timers_fire(struct timers *timers, td_time now);
 
 #endif
