@@ -120,7 +120,8 @@ static void replace(struct zygote *zygote, int failed)
     if (failed == 0)
         rc = fork_another(zygote);
     if (rc < 0)
-        td_log(TD_LOG_ERROR, "cannot start another process that forks workers; it is tried again when one is wanted: %s", td_strerror(rc));
+        td_log(TD_LOG_ERROR, "cannot start another process that forks workers; it is tried again when one is wanted: %s",
+               td_strerror(rc));
     list_init(&orphans);
     while (!list_empty(&zygote->requests))
         list_push_back(&orphans, list_pop_front(&zygote->requests));
