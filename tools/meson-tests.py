@@ -6,7 +6,8 @@ select FOLDER FLAVOUR [--suite S] [--built] [--part P]... [--names NAME...]
     prints the names of the tests configured in FOLDER, one a line: those of the suite, without those of the suite
     `once` for --built, whose name contains one of the parts, and whose full name FLAVOUR/TEST contains one of the NAMEs.
 results FOLDER FLAVOUR --names TEST...
-    prints OK, FAIL or SKIP, a tab and the full name for every test that was to run. One without a result has failed.
+    prints OK, FAIL or SKIP, a tab and the full name for every test that was to run. One without a result has failed. A
+    case that a test program skipped by itself is a line SKIP too, behind its program's.
 enabled FOLDER
     exits 0 when the folder is configured with tests.
 """
@@ -14,8 +15,10 @@ import argparse
 import collections
 import json
 import pathlib
+import re
 import sys
 
+CASE_SKIPPED = re.compile(r'^\[  SKIPPED \] (?!\d+ test)(\S.*)', re.M)  # cmocka's line; the other ones are its summary
 OUTCOMES = {'OK': 'OK', 'EXPECTEDFAIL': 'OK', 'SKIP': 'SKIP'}
 
 
@@ -48,6 +51,8 @@ def results(args):
         name = test['name'].rsplit(' / ', 1)[-1]
         expected[name] -= 1
         print(f"{OUTCOMES.get(test['result'], 'FAIL')}\t{args.flavour}/{name}")
+        for case in sorted(set(CASE_SKIPPED.findall(test.get('stdout', '')))):
+            print(f'SKIP\t{args.flavour}/{name}: {case}')
     for name, count in expected.items():
         for _ in range(count):
             print(f'FAIL\t{args.flavour}/{name}')

@@ -56,6 +56,18 @@
 #define RACES_WATCHED false
 #endif
 
+/* Cases that make no sense under a sanitizer are not in its lists: what is skipped is what a machine lacks. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define NOT_SANITIZED(...)
+#else
+#define NOT_SANITIZED(...) __VA_ARGS__,
+#endif
+#ifdef __SANITIZE_THREAD__
+#define NOT_UNDER_TSAN(...)
+#else
+#define NOT_UNDER_TSAN(...) __VA_ARGS__,
+#endif
+
 #ifdef __SANITIZE_THREAD__
 /* It counts its own thread, and would end every child that starts another. */
 const char *__tsan_default_options(void);
