@@ -166,11 +166,45 @@ static void a_held_turn_is_a_stall(void **state)
     assert_int_equal(run_with(state, (td_opts){.stall_after = td_ms(20)}, hold, NULL), 0);
 }
 
+#define CROWD 8000  /* several times what makes a crowd: the last thousand are none any more, and wake the loop one by one */
+
+static int sleep_until(void *arg)
+{
+    return td_sleep(*(td_time *)arg - td_now());
+}
+
+/* Decision 20: many timers close to each other are gathered, and do not wake the loop one by one; and none is early. */
+static int gather_a_crowd(void *arg)
+{
+    static td_time until[CROWD];
+    td_loop_stats before, after;
+    td_time began = td_after(td_ms(200));
+    td_scope scope;
+
+    td_scope_open(&scope);
+    for (int i = 0; i < CROWD; i++) {
+        until[i] = began + td_us(20 * i);
+        td_spawn(&scope, sleep_until, &until[i]);
+    }
+    expect_int(td_sleep(began - td_ms(1) - td_now()), 0);
+    td_loop_statistics(&before);
+    expect_int(td_scope_join(&scope), 0);
+    td_loop_statistics(&after);
+    expect(td_now() >= until[CROWD - 1]);
+    expect(after.turns - before.turns < CROWD / 2);
+    return 0;
+}
+
+static void a_crowd_of_timers_is_gathered(void **state)
+{
+    assert_int_equal(run(state, gather_a_crowd, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_BOTH(notes_arrive_once_and_in_order), ON_BOTH(a_turns_end_comes_once), ON_BOTH(statistics_count_turns),
-        ON_BOTH(a_held_turn_is_a_stall),
+        ON_BOTH(a_held_turn_is_a_stall), ON_BOTH(a_crowd_of_timers_is_gathered),
     };
 
     return cmocka_run_group_tests_name("loop turns", tests, NULL, NULL);

@@ -176,6 +176,44 @@ static void a_blocking_task_is_named(void **state)
         assert_says(&ending, "\n        at block_a_little+");
 }
 
+static bool is_stopped(pid_t pid)
+{
+    char path[32], text[256] = "";
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
+        _exit(1);
+    close(fd);
+    return strstr(text, ") T ") != NULL;
+}
+
+/* Stops the process, watchdog and all, and wakes it up after a time that nobody can have overlooked. */
+static int stop_for_a_while(void *arg)
+{
+    pid_t parent = getpid(), waker = fork();
+
+    if (waker == 0) {
+        while (!is_stopped(parent))
+            sched_yield();
+        nanosleep(&(struct timespec){.tv_nsec = 8 * STALL}, NULL);
+        kill(parent, SIGCONT);
+        _exit(0);
+    }
+    if (waker < 0)
+        return -errno;
+    kill(parent, SIGSTOP);
+    return waitpid(waker, NULL, 0) == waker ? td_yield() : -errno;
+}
+
+static void a_stop_of_the_process_is_told(void **state)
+{
+    struct ending ending = act(state, stop_for_a_while, STALL);
+
+    assert_true(strstr(ending.text, "has been held for") || strstr(ending.text, "nobody could look meanwhile"));
+}
+
 /* Where the machine is busy with something else the kernel may hold a task for long: such lines accuse nobody. */
 static void assert_nobody_accused(const struct ending *ending)
 {
@@ -217,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_BOTH(a_computing_task_is_named), ON_BOTH(a_blocking_task_is_named), ON_BOTH(a_waiting_task_is_not_accused),
         ON_BOTH(the_watchdog_ends_with_its_loop), ON_BOTH(taking_turns_is_not_computing),
+        ON_BOTH(a_stop_of_the_process_is_told),
     };
 
     return cmocka_run_group_tests_name("loop watchdog", tests, NULL, NULL);

@@ -405,6 +405,29 @@ static void waiting_for_nothing_that_can_come_is_a_deadlock(void **state)
     assert_int_equal(run(state, only_each_other, NULL), -EDEADLK);
 }
 
+/* io.h and select.h: a file is always readable, so there is nothing to wait for, and asking is a mistake. */
+static int ask_files(void *arg)
+{
+    static const char *const paths[] = {"/proc/self/exe", "/"};
+
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        int fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+        td_case cases[] = {td_on_readable(fd), td_on_time(TD_FOREVER)};
+        size_t which = 99;
+
+        expect_int(td_select(cases, 2, &which), -EPERM);
+        expect_int((long long)which, 0);
+        expect_int(td_wait_readable(fd), -EPERM);
+        close(fd);
+    }
+    return 0;
+}
+
+static void files_are_not_waited_for(void **state)
+{
+    assert_int_equal(run(state, ask_files, NULL), 0);
+}
+
 #define ON_ALL(test) ON_BOTH(test), ON(TD_BACKEND_SIM, "sim: ", test)
 
 int main(void)
@@ -414,7 +437,7 @@ int main(void)
         ON_ALL(a_cancelled_select_makes_nothing_happen), ON_ALL(what_happened_is_never_reported_as_cancelled),
         ON_BOTH(of_several_that_are_ready_each_has_its_turn), ON_ALL(a_case_stands_in_the_queue_like_a_task),
         ON_ALL(the_result_is_that_of_the_case), ON_ALL(a_channel_that_closes_ends_it),
-        ON_ALL(waiting_for_nothing_that_can_come_is_a_deadlock),
+        ON_ALL(waiting_for_nothing_that_can_come_is_a_deadlock), ON_BOTH(files_are_not_waited_for),
     };
 
     return cmocka_run_group_tests_name("sync select", tests, NULL, NULL);

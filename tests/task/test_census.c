@@ -3,11 +3,10 @@
  * The census of stacks, and giving back the memory that idle tasks do not need. Sweeps come when the loop has waited for
  * long; a test does not wait but calls for them, with later and later times.
  */
-#include "run/harness.h"
+#include "task/memory.h"
 #include "task/census.h"
 
 #define KIB ((size_t)1024)
-#define PAGE ((size_t)4096)
 #define MIB (1024 * KIB)
 #define IDLE 2000
 #define SWEEPS_MAX 100000
@@ -19,19 +18,6 @@
 static int in_virtual_time(void **state, td_fn fn, void *arg)
 {
     return run_with(state, (td_opts){.virtual_time = true}, fn, arg);
-}
-
-/* Goes down until so many bytes of the stack lie between the frames. */
-__attribute__((noinline)) static size_t descend(const volatile char *from, size_t bytes)
-{
-    volatile char frame[1000];
-    size_t deepest;
-
-    frame[0] = frame[sizeof frame - 1] = 1;
-    if ((size_t)(from - frame) >= bytes)
-        return (size_t)(from - frame);
-    deepest = descend(from, bytes);
-    return deepest + (size_t)frame[0] - 1;
 }
 
 struct stay {
@@ -232,18 +218,6 @@ static void those_on_used_stacks_are_seen_too(void **state)
     assert_int_equal(in_virtual_time(state, look_at_those_who_follow, NULL), 0);
 }
 
-static size_t memory_in_use(void)
-{
-    FILE *file = fopen("/proc/self/statm", "re");
-    unsigned long size = 0, resident = 0;
-
-    if (!file)
-        return 0;
-    expect_int(fscanf(file, "%lu %lu", &size, &resident), 2);
-    fclose(file);
-    return resident * PAGE;
-}
-
 struct crowd {
     struct stay stay;
     td_event leave;
@@ -297,14 +271,13 @@ static void disperse(struct sched *sched, struct crowd *crowd)
     assert_false(complaint.made);
 }
 
-static void what_idle_tasks_do_not_need_is_given_back(void **state)
+/* ThreadSanitizer keeps what it knows of memory that was given back. */
+UNUSED static void what_idle_tasks_do_not_need_is_given_back(void **state)
 {
     struct crowd crowd = {.rc = 99};
     struct sched sched;
     size_t before, peak, idle;
 
-    if (RACES_WATCHED)
-        skip();  /* ThreadSanitizer keeps what it knows of memory that was given back */
     complaint.made = false;
     assert_int_equal(sched_open(&sched, STACK_SIZE_DEFAULT), 0);
     before = memory_in_use();
@@ -384,10 +357,9 @@ static int leave_free_stacks(void *arg)
     return 0;
 }
 
-static void what_free_stacks_keep_is_given_back(void **state)
+/* Likewise. */
+UNUSED static void what_free_stacks_keep_is_given_back(void **state)
 {
-    if (RACES_WATCHED)
-        skip();  /* likewise */
     assert_int_equal(in_virtual_time(state, leave_free_stacks, NULL), 0);
 }
 
@@ -525,8 +497,8 @@ int main(void)
         ON_BOTH(a_living_task_is_seen_with_its_depth), ON_BOTH(a_task_that_came_and_went_was_seen),
         ON_BOTH(nobody_is_blamed_for_an_earlier_ones_pages), ON_BOTH(those_on_used_stacks_are_seen_too),
         ON_BOTH(the_deepest_come_first_and_max_is_kept),
-        cmocka_unit_test(what_idle_tasks_do_not_need_is_given_back), cmocka_unit_test(what_is_in_use_stays),
-        ON_BOTH(what_free_stacks_keep_is_given_back), ON_BOTH(what_lies_on_a_stack_survives_the_sweeps),
+        NOT_UNDER_TSAN(cmocka_unit_test(what_idle_tasks_do_not_need_is_given_back)) cmocka_unit_test(what_is_in_use_stays),
+        NOT_UNDER_TSAN(ON_BOTH(what_free_stacks_keep_is_given_back)) ON_BOTH(what_lies_on_a_stack_survives_the_sweeps),
     };
 
     return cmocka_run_group_tests_name("task census", tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Scopes that collect, how many tasks of a scope failed, and what a task can be given when it is spawned. */
-#include "run/harness.h"
+#include "task/memory.h"
 
 #define FAR_OFF td_sec(1000)
 #define KIB ((size_t)1024)
@@ -209,19 +209,6 @@ static int collect_outside(void *arg)
 static void scopes_inside_fail_as_ever(void **state)
 {
     assert_int_equal(in_virtual_time(state, collect_outside, NULL), 0);
-}
-
-/* Goes down until so many bytes of the stack lie between the frames. */
-__attribute__((noinline)) static size_t descend(const volatile char *from, size_t bytes)
-{
-    volatile char frame[1000];
-    size_t deepest;
-
-    frame[0] = frame[sizeof frame - 1] = 1;
-    if ((size_t)(from - frame) >= bytes)
-        return (size_t)(from - frame);
-    deepest = descend(from, bytes);
-    return deepest + (size_t)frame[0] - 1;
 }
 
 struct depth {

@@ -446,6 +446,35 @@ static void races_nest(void **state)
     assert_int_equal(in_virtual_time(state, race_of_races, NULL), 0);
 }
 
+static int begin(void *arg)
+{
+    ++*(int *)arg;
+    return 0;
+}
+
+/* Whoever is cancelled already begins nothing more. */
+static int gather_when_cancelled(void *arg)
+{
+    int begun = 0;
+    td_call calls[] = {{begin, &begun, 0}, {begin, &begun, 0}};
+    td_scope scope;
+
+    td_scope_open(&scope);
+    td_scope_cancel(&scope);
+    expect_int(td_gather(calls, 2), -ECANCELED);
+    expect_int(td_gather_all(calls, 2), -ECANCELED);
+    expect_int(td_race(calls, 2, NULL), -ECANCELED);
+    expect_int(calls[0].rc, -ECANCELED);
+    expect_int(calls[1].rc, -ECANCELED);
+    expect_int(begun, 0);
+    return td_scope_join(&scope);
+}
+
+static void who_is_cancelled_begins_nothing(void **state)
+{
+    assert_int_equal(run(state, gather_when_cancelled, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -456,6 +485,7 @@ int main(void)
         ON_BOTH(the_first_success_wins_and_cancels_the_losers), ON_BOTH(when_all_fail_the_last_error_is_the_result),
         ON_BOTH(of_several_at_once_one_wins), ON_BOTH(a_stubborn_loser_is_waited_for_and_loses), ON_BOTH(a_race_of_one),
         ON_BOTH(races_nest),
+        ON_BOTH(who_is_cancelled_begins_nothing),
     };
 
     return cmocka_run_group_tests_name("task gather", tests, NULL, NULL);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A hundred thousand tasks at once with the kernel's default settings, each stack with its guard; and nothing of it stays. */
-#include "run/harness.h"
+#include "task/memory.h"
 
 #define MANY (SANITIZED ? 10000 : 100000)
-#define PAGE 4096
 #define MIB (1024 * 1024)
 
 struct many {
@@ -34,18 +33,6 @@ static size_t count_mappings(void)
     if (file)
         fclose(file);
     return count;
-}
-
-static size_t memory_in_use(void)
-{
-    FILE *file = fopen("/proc/self/statm", "re");
-    unsigned long size = 0, resident = 0;
-
-    if (!file)
-        return 0;
-    expect_int(fscanf(file, "%lu %lu", &size, &resident), 2);
-    fclose(file);
-    return resident * PAGE;
 }
 
 /* The kernel answers EFAULT where a write by the program would be a signal. */

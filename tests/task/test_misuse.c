@@ -253,6 +253,72 @@ static void a_stack_overflow_names_the_task(void **state)
     assert_says(&ending, "\n        at overflow+");
 }
 
+static int spawn_named_overflow(void *arg)
+{
+    td_scope scope;
+
+    td_scope_open(&scope);
+    td_spawn_with_at(&scope, &(td_spawn_opts){.name = "the diver", .stack_size = 256 * 1024}, overflow_task, NULL, "deep.c:9");
+    return td_scope_join(&scope);
+}
+
+static int overflow_named(void **state)
+{
+    return td_run_with(&(td_opts){.backend = backend_of(state)}, spawn_named_overflow, NULL);
+}
+
+static void a_stack_overflow_names_a_name(void **state)
+{
+    struct ending ending = in_child(state, overflow_named);
+
+    assert_killed_by(&ending, SIGSEGV);
+    assert_says(&ending, "stack overflow in the task the diver, spawned at deep.c:9: its stack has 256 KiB");
+}
+
+static int open_twice(void *arg)
+{
+    td_scope scope;
+
+    td_scope_open(&scope);
+    td_scope_open(&scope);
+    return td_scope_join(&scope);
+}
+
+static int run_open_twice(void **state)
+{
+    return td_run_with(&(td_opts){.backend = backend_of(state)}, open_twice, NULL);
+}
+
+static void a_scope_opened_twice(void **state)
+{
+    assert_aborts_saying(state, run_open_twice, "opened a second time while it was open");
+}
+
+static void *set_event(void *event)
+{
+    td_event_set(event);
+    return NULL;
+}
+
+static int set_from_another_thread(void *arg)
+{
+    pthread_t thread;
+    td_event event;
+
+    td_event_init(&event);
+    return pthread_create(&thread, NULL, set_event, &event) != 0 || pthread_join(thread, NULL) != 0;
+}
+
+static int run_set_from_another_thread(void **state)
+{
+    return td_run_with(&(td_opts){.backend = backend_of(state)}, set_from_another_thread, NULL);
+}
+
+static void an_event_set_by_another_thread(void **state)
+{
+    assert_aborts_saying(state, run_set_from_another_thread, "td_event_set was called outside a task");
+}
+
 static int other_fault(void *arg)
 {
     volatile uintptr_t nowhere = 16;
@@ -299,6 +365,7 @@ int main(void)
         cmocka_unit_test(task_functions_outside_a_task), ON_BOTH(a_task_that_ends_with_an_open_scope),
         ON_BOTH(a_join_by_a_stranger), ON_BOTH(a_join_out_of_order), ON_BOTH(a_scope_that_was_joined),
         ON_BOTH(a_spawn_into_another_loops_scope), ON_BOTH(a_stack_overflow_names_the_task),
+        ON_BOTH(a_stack_overflow_names_a_name), ON_BOTH(a_scope_opened_twice), ON_BOTH(an_event_set_by_another_thread),
         ON_BOTH(another_fault_is_not_taken_for_an_overflow), ON_BOTH(a_sent_sigsegv_is_not_swallowed),
     };
 
