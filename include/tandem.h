@@ -13,6 +13,7 @@
 #include "tandem/error.h"
 #include "tandem/file.h"
 #include "tandem/gather.h"
+#include "tandem/histogram.h"
 #include "tandem/http.h"
 #include "tandem/io.h"
 #include "tandem/log.h"
