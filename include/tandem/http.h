@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "tandem/net.h"
+#include "tandem/select.h"
 #include "tandem/time.h"
 
 #ifdef __cplusplus
@@ -83,6 +84,16 @@ const char *td_http_body(const td_http *http, size_t *size);
  * -ENAMETOOLONG when it does not fit.
  */
 int td_http_query(const td_http *http, const char *name, char *value, size_t value_size);
+
+/*
+ * A case of a td_select: the client has left. It closed its connection, or that broke; further requests that it has sent
+ * already do not hide this. For handlers that wait for something only this client wants.
+ *
+ * A client that merely ends its side (shutdown(SHUT_WR)) and still reads looks the same, since TCP does not tell the two
+ * apart before something is sent: an answer may reach it, so give one. Counts as reading, so not once the connection
+ * is a WebSocket, whose td_ws_receive tells. Its result: 0. Not a checkpoint.
+ */
+td_case td_on_gone(td_http *http);
 
 /*
  * Answers the request, once. `fields` are further header lines, each "Name: value\r\n"; may be NULL. `type` may be

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "sync/cases.h"
 #include "tandem/error.h"
 #include "tandem/log.h"
 
@@ -453,6 +454,11 @@ const char *td_http_body(const td_http *http, size_t *size)
 {
     *size = http->body_size;
     return http->body ? http->body : "";
+}
+
+td_case td_on_gone(td_http *http)
+{
+    return (td_case){.kind = &case_ended, .on = &http->stream->file};
 }
 
 int td_http_query(const td_http *http, const char *name, char *value, size_t value_size)

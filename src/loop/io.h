@@ -66,7 +66,7 @@ struct io_op {
         struct { void *data; size_t size; } buffer;                    /* IO_RECEIVE, IO_READ, IO_WRITE */
         const struct msghdr *message;                                  /* IO_SEND; MSG_NOSIGNAL is implied */
         struct { const struct sockaddr *at; socklen_t size; } address; /* IO_CONNECT */
-        short events;                                                  /* IO_POLL: POLLIN or POLLOUT */
+        short events;                                                  /* IO_POLL: POLLIN, POLLOUT or POLLRDHUP */
         struct io_call *call;                                          /* from IO_CALLS on */
     };
     void *owner;                   /* the starter's, for `done` */

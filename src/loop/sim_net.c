@@ -355,7 +355,9 @@ static bool poll_ready(const struct sim_socket *socket, short events)
         return true;
     if (events & POLLOUT)
         return socket->write_shut || !socket->peer || socket->peer->in.count < socket->peer->in.room;
-    return socket->in.arrived > 0 || socket->in.end_arrived || socket->read_shut;
+    if (socket->in.end_arrived || socket->read_shut)
+        return true;
+    return !(events & POLLRDHUP) && socket->in.arrived > 0;
 }
 
 int sim_net_attempt(struct sim_socket *socket, struct io_op *op)

@@ -88,7 +88,8 @@ td_case td_on_time(td_time at)
     return (td_case){.kind = &kind, .at = at};
 }
 
-const struct td_case_kind case_readable = {NULL, NULL, NULL, POLLIN}, case_writable = {NULL, NULL, NULL, POLLOUT};
+const struct td_case_kind case_readable = {NULL, NULL, NULL, POLLIN}, case_writable = {NULL, NULL, NULL, POLLOUT},
+                          case_ended = {NULL, NULL, NULL, POLLRDHUP};
 
 td_case td_on_readable(int fd)
 {

@@ -12,10 +12,13 @@ struct td_case_kind {
     bool (*ready)(const td_case *one);       /* it need not wait; NULL for a descriptor, of which only the kernel knows */
     int (*happen)(td_case *one);             /* when ready: does it, and returns its result */
     struct td_list *(*queue)(td_case *one);  /* where it waits, with `item` for its slot; NULL for a time or descriptor */
-    short events;                            /* of a descriptor: POLLIN, POLLOUT */
+    short events;                            /* of a descriptor: POLLIN, POLLOUT, POLLRDHUP */
 };
 
-/* Of descriptors. Upper floors use the first with `on` for an io_file of theirs, which nobody else reads meanwhile. */
-extern const struct td_case_kind case_readable, case_writable;
+/*
+ * Of descriptors. Upper floors use the first and the last with `on` for an io_file of theirs, which nobody else reads
+ * meanwhile. case_ended: the peer has ended its side, or the connection is broken; bytes that wait to be read do not count.
+ */
+extern const struct td_case_kind case_readable, case_writable, case_ended;
 
 #endif

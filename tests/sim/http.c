@@ -36,8 +36,12 @@ static int answer(td_http *http, void *arg)
     int rc;
 
     site->asked++;
-    if (one_in(3))
-        td_sleep(td_us((int64_t)pick(20000)));
+    if (one_in(3)) {
+        td_case cases[] = {td_on_time(td_after(td_us((int64_t)pick(20000)))), td_on_gone(http)};
+        size_t which;
+
+        (void)td_select(cases, one_in(2) ? 1 : 2, &which);
+    }
     snprintf(path, sizeof path, "X-Path: %.40s\r\n", td_http_path(http));
     rc = td_http_respond(http, 200, path, "application/octet-stream", body, size);
     site->answered += rc == 0;
