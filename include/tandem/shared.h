@@ -28,19 +28,41 @@ void *td_shared_alloc(size_t size);
 void *td_shared_calloc(size_t n, size_t size);
 
 /*
- * Frees a block; NULL is ignored. A pointer that is no block's start aborts. A forked child frees nothing.
+ * Frees a block, or gives one count of it back; NULL is ignored. A pointer that is no living block's start aborts. A
+ * forked child frees nothing.
+ *
+ * A block that a job still holds (it was offloaded, and its caller was answered early) lives on in quarantine until no worker
+ * can touch it any more. It is gone for the program all the same.
  * Thread: as td_shared_alloc.
  */
 void td_shared_free(void *block);
 
+/*
+ * Takes another count on a block: it is free when td_shared_free was called once more. For a block that several tasks
+ * share, where any may be the last. A pointer that is no living block's start aborts; a forked child counts nothing.
+ * Returns the block; NULL for NULL.  Thread: as td_shared_alloc.
+ */
+void *td_shared_retain(void *block);
+
 /* Whether the whole of [at, at + size) lies inside one living block. Thread: as td_shared_alloc. */
 bool td_shared_has(const void *at, size_t size);
 
+/*
+ * Where an address lies in the shared files, counted from the main file's start, for programs in other languages: see
+ * docs/shared-memory.md. SIZE_MAX for other memory.  Thread: as td_shared_alloc.
+ */
+size_t td_shared_offset(const void *at);
+
 typedef struct td_shared_stats {
-    size_t used_bytes;      /* in living blocks, rounded up to their size class */
-    size_t reserved_bytes;  /* backed by pages */
-    size_t limit_bytes;
-    size_t blocks;
+    size_t used_bytes;          /* in living blocks, rounded up to their size class */
+    size_t reserved_bytes;      /* backed by pages: those and what is kept for the next */
+    size_t limit_bytes;         /* that may be backed by pages */
+    size_t blocks;              /* living */
+    size_t quarantined_bytes;   /* of used_bytes: freed by the program, and still held by jobs */
+    size_t quarantined_blocks;
+    size_t owned_bytes;         /* of used_bytes: reserved for outputs of jobs that have not returned */
+    unsigned long long refusals;  /* allocations that got NULL because the arena was full */
+    unsigned long long grown;     /* times pages were reserved */
 } td_shared_stats;
 
 /* Thread: as td_shared_alloc. Not a checkpoint. */

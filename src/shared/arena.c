@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. A chunk with `class` set is taken, has a bitmap with `used` bits set, and is in its class's list
- * exactly when it has room. 2. A large block's first chunk has `run` set, all its chunks are taken. 3. Only
- * reserved chunks are handed out.
+ * Invariants: 1. A chunk with `object` set is taken, has `blocks`, `used` of which live, and is in its class's list exactly when
+ * it has room. 2. Each chunk of a large block has `run` and `first` set, and is taken. 3. A block lives while it is held or
+ * pinned. 4. The statistics are sums over the living blocks: quarantined ones have held 0, owned ones have ARENA_OWNED.
  */
 #include "shared/arena.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fail.h"
@@ -19,7 +17,17 @@
 
 #define LIMIT_MIN ((size_t)64 * 1024 * 1024)
 #define SMALL_MAX (32u * 1024)
-#define CHUNK_NONE SIZE_MAX
+#define ARENA_OWNED UINT32_C(0x80000000)
+#define ARENA_FREE UINT32_MAX
+#define OWNER_MAX (ARENA_FREE - 1 - ARENA_OWNED)
+#define COUNT_MAX (ARENA_OWNED - 1)
+
+/* A living block. */
+struct place {
+    struct arena_chunk *chunk;
+    struct arena_block *block;
+    size_t offset, size;
+};
 
 /* Four steps a doubling: class 4k+s holds (4+s) << (k+4) bytes. */
 static size_t class_bytes(unsigned class)
@@ -27,13 +35,16 @@ static size_t class_bytes(unsigned class)
     return (size_t)(4 + class % 4) << (class / 4 + 4);
 }
 
+/* Of the classes that hold `size` bytes and are whole lines the smallest. */
 static unsigned class_of(size_t size)
 {
-    unsigned class = 0;
+    unsigned doubling;
 
-    while (class_bytes(class) < size)
-        class++;
-    return class;
+    size = (size + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+    if (size <= 64)
+        return 0;
+    doubling = 63 - (unsigned)__builtin_clzll(size - 1);  /* 2^doubling < size <= 2^(doubling + 1) */
+    return 4 * (doubling - 6) + (unsigned)((size - 1) >> (doubling - 2)) - 3;
 }
 
 static size_t class_object(unsigned class)
@@ -53,335 +64,411 @@ static size_t machine_half(void)
     return pages > 0 ? (size_t)pages * (size_t)page / 2 : LIMIT_MIN;
 }
 
-/* A signal may interrupt either; a timer of the program's own is no reason to be without shared memory. */
-static int set_size(int fd, size_t size)
-{
-    int rc;
-
-    do
-        rc = ftruncate(fd, (off_t)size);
-    while (rc < 0 && errno == EINTR);
-    return rc;
-}
-
-static int change_pages(const struct arena *arena, int mode, size_t first, size_t count)
-{
-    int rc;
-
-    do
-        rc = fallocate(arena->fd, mode, (off_t)(first * ARENA_CHUNK), (off_t)(count * ARENA_CHUNK));
-    while (rc < 0 && errno == EINTR);
-    return rc;
-}
-
-/* One address range for all: a limit on address space (ulimit -v) may ask for a smaller one than we would like. */
-static int map_file(struct arena *arena, size_t size)
-{
-    for (;; size /= 2) {
-        size = size / ARENA_CHUNK * ARENA_CHUNK;
-        if (set_size(arena->fd, size) < 0)
-            return -errno;
-        arena->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, arena->fd, 0);
-        if (arena->base != MAP_FAILED)
-            break;
-        if (size <= LIMIT_MIN)
-            return -errno;
-    }
-    arena->size = size;
-    /* Nobody can shrink the file under a mapping now (that would be SIGBUS). */
-    if (fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-        int rc = -errno;
-
-        munmap(arena->base, size);
-        return rc;
-    }
-    return 0;
-}
-
 int arena_open(struct arena *arena, size_t limit)
 {
     int rc;
 
     memset(arena, 0, sizeof *arena);
     arena->forks = forks_count();
-    pthread_mutex_init(&arena->mutex, NULL);
-    for (unsigned i = 0; i < ARENA_CLASSES; i++)
-        list_init(&arena->partial[i]);
-    arena->fd = memfd_create("tandem-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (arena->fd < 0) {
-        rc = -errno;
-        goto refuse;
-    }
-    limit = limit ? limit : machine_half();
-    rc = map_file(arena, limit < ARENA_CHUNK ? ARENA_CHUNK : limit);
-    if (rc < 0)
-        goto close_file;
-    arena->chunk_count = arena->size / ARENA_CHUNK;
-    arena->chunks = calloc(arena->chunk_count, sizeof *arena->chunks);
-    if (!arena->chunks) {
+    for (int i = 0; i < ARENA_REGIONS; i++)
+        for (unsigned class = 0; class < ARENA_CLASSES; class++)
+            list_init(&arena->partial[i][class]);
+    rc = chunks_open(&arena->pages, limit ? limit : machine_half());
+    if (rc == 0) {
+        arena->chunks = calloc(ARENA_REGIONS * arena->pages.per_region, sizeof *arena->chunks);
+        if (arena->chunks) {
+            pthread_mutex_init(&arena->mutex, NULL);
+            arena->stats.limit_bytes = arena->pages.limit * ARENA_CHUNK;
+            return 0;
+        }
+        chunks_close(&arena->pages);
         rc = -ENOMEM;
-        goto unmap;
     }
-    arena->stats.limit_bytes = arena->size;
-    return 0;
-
-unmap:
-    munmap(arena->base, arena->size);
-close_file:
-    close(arena->fd);
-refuse:
-    pthread_mutex_destroy(&arena->mutex);
     td_log(TD_LOG_ERROR, "cannot set up shared memory: %s", strerrordesc_np(-rc));
     return rc;
 }
 
 void arena_close(struct arena *arena)
 {
-    for (size_t i = 0; i < arena->chunk_top; i++)
-        free(arena->chunks[i].bitmap);
+    for (int i = 0; i < ARENA_REGIONS; i++)
+        for (size_t at = (size_t)i * arena->pages.per_region; at < arena->pages.top[i]; at++)
+            free(arena->chunks[at].blocks);
     free(arena->chunks);
-    munmap(arena->base, arena->size);
-    close(arena->fd);
+    chunks_close(&arena->pages);
     pthread_mutex_destroy(&arena->mutex);
 }
 
-static void *chunk_at(const struct arena *arena, size_t index)
-{
-    return arena->base + index * ARENA_CHUNK;
-}
-
-static bool reserve(struct arena *arena, size_t first, size_t count)
-{
-    for (size_t i = first; i < first + count; i++) {
-        size_t end = i;
-
-        while (end < first + count && !arena->chunks[end].reserved)
-            end++;
-        if (end == i)
-            continue;
-        if (change_pages(arena, 0, i, end - i) < 0)
-            return false;
-        for (size_t j = i; j < end; j++)
-            arena->chunks[j].reserved = true;
-        arena->stats.reserved_bytes += (end - i) * ARENA_CHUNK;
-        i = end - 1;
-    }
-    return true;
-}
-
-/* First fit. The hint keeps the usual search for one chunk short; large blocks are rare enough to walk. */
-static size_t take_chunks(struct arena *arena, size_t count)
-{
-    size_t found = 0;
-
-    for (size_t i = arena->free_hint; i < arena->chunk_count; i++) {
-        found = arena->chunks[i].taken ? 0 : found + 1;
-        if (found < count)
-            continue;
-        i -= count - 1;
-        if (!reserve(arena, i, count))
-            return CHUNK_NONE;
-        for (size_t j = i; j < i + count; j++)
-            arena->chunks[j].taken = true;
-        if (i == arena->free_hint)
-            arena->free_hint = i + count;
-        if (arena->chunk_top < i + count)
-            arena->chunk_top = i + count;
-        return i;
-    }
-    return CHUNK_NONE;
-}
-
-static void give_chunks(struct arena *arena, size_t first, size_t count)
-{
-    for (size_t i = first; i < first + count; i++)
-        arena->chunks[i].taken = false;
-    if (first < arena->free_hint)
-        arena->free_hint = first;
-}
-
+/* Gives back a chunk whose objects are all free. */
 static void close_chunk(struct arena *arena, struct arena_chunk *chunk)
 {
     list_remove(&chunk->link);
-    free(chunk->bitmap);
-    chunk->bitmap = NULL;
-    chunk->class = 0;
-    give_chunks(arena, (size_t)(chunk - arena->chunks), 1);
+    free(chunk->blocks);
+    chunk->blocks = NULL;
+    chunk->object = 0;
+    chunks_give(&arena->pages, (size_t)(chunk - arena->chunks), 1);
 }
 
 /* Gives back the empty chunk that each size class may keep. */
 static void close_empty_chunks(struct arena *arena)
 {
-    for (unsigned class = 0; class < ARENA_CLASSES; class++) {
-        struct td_list *first = arena->partial[class].next;
+    for (int i = 0; i < ARENA_REGIONS; i++) {
+        for (unsigned class = 0; class < ARENA_CLASSES; class++) {
+            struct td_list *first = arena->partial[i][class].next;
 
-        if (first != &arena->partial[class] && container_of(first, struct arena_chunk, link)->used == 0)
-            close_chunk(arena, container_of(first, struct arena_chunk, link));
+            if (first != &arena->partial[i][class] && container_of(first, struct arena_chunk, link)->used == 0)
+                close_chunk(arena, container_of(first, struct arena_chunk, link));
+        }
     }
 }
 
-static void *alloc_large(struct arena *arena, size_t size)
+static size_t take_chunks(struct arena *arena, int region, size_t count)
 {
-    size_t count = (size - 1) / ARENA_CHUNK + 1, first;
+    size_t first = chunks_take(&arena->pages, region, count);
 
-    if (count > arena->chunk_count)
-        return NULL;
-    first = take_chunks(arena, count);
-    if (first == CHUNK_NONE) {
-        close_empty_chunks(arena);
-        first = take_chunks(arena, count);
-    }
+    if (first != CHUNK_NONE)
+        return first;
+    close_empty_chunks(arena);
+    return chunks_take(&arena->pages, region, count);
+}
+
+static bool alloc_large(struct arena *arena, int region, size_t size, struct place *place)
+{
+    size_t count = (size - 1) / ARENA_CHUNK + 1, first = take_chunks(arena, region, count);
+
     if (first == CHUNK_NONE)
-        return NULL;
-    arena->chunks[first].run = (uint32_t)count;
-    arena->stats.used_bytes += count * ARENA_CHUNK;
-    return chunk_at(arena, first);
+        return false;
+    for (size_t i = first; i < first + count; i++) {
+        arena->chunks[i].first = (uint32_t)first;
+        arena->chunks[i].run = (uint32_t)count;
+    }
+    *place = (struct place){&arena->chunks[first], &arena->chunks[first].whole, first * ARENA_CHUNK, count * ARENA_CHUNK};
+    return true;
 }
 
-static struct arena_chunk *open_chunk(struct arena *arena, unsigned class)
+static struct arena_chunk *open_chunk(struct arena *arena, int region, unsigned class)
 {
-    size_t objects = ARENA_CHUNK / class_object(class), index;
-    uint64_t *bitmap = calloc((objects + 63) / 64, sizeof *bitmap);
+    size_t object = class_object(class), objects = ARENA_CHUNK / object, index;
+    struct arena_block *blocks = malloc(objects * sizeof *blocks);
     struct arena_chunk *chunk;
 
-    if (!bitmap)
-        return NULL;
-    index = take_chunks(arena, 1);
-    if (index == CHUNK_NONE) {
-        free(bitmap);
+    if (!blocks) {
+        arena->pages.refusal = -ENOMEM;
         return NULL;
     }
+    index = take_chunks(arena, region, 1);
+    if (index == CHUNK_NONE) {
+        free(blocks);
+        return NULL;
+    }
+    for (size_t i = 0; i < objects; i++)
+        blocks[i] = (struct arena_block){ARENA_FREE, (uint32_t)i + 1};
     chunk = &arena->chunks[index];
-    chunk->class = (uint8_t)(class + 1);
-    chunk->used = 0;
-    chunk->bitmap = bitmap;
+    chunk->blocks = blocks;
+    chunk->object = (uint16_t)object;
+    chunk->class = (uint8_t)class;
+    chunk->region = (uint8_t)region;
+    chunk->used = chunk->free_first = 0;
     list_init(&chunk->link);
-    list_push_front(&arena->partial[class], &chunk->link);
+    list_push_front(&arena->partial[region][class], &chunk->link);
     return chunk;
 }
 
-static void *alloc_small(struct arena *arena, size_t size)
+static bool alloc_small(struct arena *arena, int region, size_t size, struct place *place)
 {
     unsigned class = class_of(size);
-    size_t object = class_object(class), objects = ARENA_CHUNK / object, index = 0;
+    struct td_list *partial = &arena->partial[region][class];
     struct arena_chunk *chunk;
+    size_t at;
 
-    if (list_empty(&arena->partial[class]))
-        chunk = open_chunk(arena, class);
-    else
-        chunk = container_of(arena->partial[class].next, struct arena_chunk, link);
+    chunk = list_empty(partial) ? open_chunk(arena, region, class) : container_of(partial->next, struct arena_chunk, link);
     if (!chunk)
-        return NULL;
-    while (chunk->bitmap[index / 64] == UINT64_MAX)
-        index += 64;
-    index += (size_t)__builtin_ctzll(~chunk->bitmap[index / 64]);
-    assert(index < objects);
-    chunk->bitmap[index / 64] |= UINT64_C(1) << index % 64;
-    if (++chunk->used == objects)
+        return false;
+    at = chunk->free_first;
+    chunk->free_first = (uint16_t)chunk->blocks[at].pins;
+    if (++chunk->used == ARENA_CHUNK / chunk->object)
         list_remove(&chunk->link);
-    arena->stats.used_bytes += object;
-    return (char *)chunk_at(arena, (size_t)(chunk - arena->chunks)) + index * object;
+    *place = (struct place){chunk, &chunk->blocks[at], (size_t)(chunk - arena->chunks) * ARENA_CHUNK + at * chunk->object,
+                            chunk->object};
+    return true;
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+static const char *why(int refusal)
 {
-    void *block = NULL;
+    switch (refusal) {
+    case -EDQUOT:
+        return "raise shared_bytes_max";
+    case -EFBIG:
+        return "no gap is long enough, raise shared_bytes_max";
+    default:
+        return "the machine, or the container, has no more memory";
+    }
+}
+
+static void *alloc(struct arena *arena, int region, size_t size, uint32_t held)
+{
+    struct place place;
+    void *at = NULL;
 
     if (size == 0)
         return NULL;
     pthread_mutex_lock(&arena->mutex);
-    block = size <= SMALL_MAX ? alloc_small(arena, size) : alloc_large(arena, size);
-    if (block) {
+    if (size <= SMALL_MAX ? alloc_small(arena, region, size, &place) : alloc_large(arena, region, size, &place)) {
+        *place.block = (struct arena_block){.held = held};
+        arena->stats.used_bytes += place.size;
         arena->stats.blocks++;
+        if (held & ARENA_OWNED) {
+            arena->stats.owned_bytes += place.size;
+            arena->owned_blocks++;
+        }
         arena->refusal_logged = false;
-    } else if (!arena->refusal_logged) {
+        at = arena->pages.base + place.offset;
+    } else {
+        arena->stats.refusals++;
+        if (!arena->refusal_logged)
+            td_log(TD_LOG_WARNING, "shared memory is full: %zu bytes wanted, %zu of %zu in use; %s", size,
+                   arena->stats.used_bytes, arena->stats.limit_bytes, why(arena->pages.refusal));
         arena->refusal_logged = true;  /* once until it works again */
-        td_log(TD_LOG_WARNING, "shared memory is full: %zu bytes wanted, %zu of %zu in use; raise shared_bytes_max, or "
-               "the machine's memory", size, arena->stats.used_bytes, arena->size);
     }
     pthread_mutex_unlock(&arena->mutex);
-    return block;
+    return at;
 }
 
-static void free_large(struct arena *arena, size_t first)
+void *arena_alloc(struct arena *arena, size_t size)
 {
-    size_t count = arena->chunks[first].run;
-
-    arena->chunks[first].run = 0;
-    arena->stats.used_bytes -= count * ARENA_CHUNK;
-    if (arena->stats.reserved_bytes - arena->stats.used_bytes > ARENA_KEEP &&
-        change_pages(arena, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, first, count) == 0) {
-        for (size_t i = first; i < first + count; i++)
-            arena->chunks[i].reserved = false;
-        arena->stats.reserved_bytes -= count * ARENA_CHUNK;
-    }
-    give_chunks(arena, first, count);
+    return alloc(arena, ARENA_MAIN, size, 1);
 }
 
-static void free_small(struct arena *arena, size_t index, size_t offset, const void *block)
+void *arena_reserve(struct arena *arena, size_t size, uint32_t owner)
 {
+    return alloc(arena, ARENA_OUTPUT, size, ARENA_OWNED | owner);
+}
+
+/* The living block that covers the offset. */
+static bool find(const struct arena *arena, size_t offset, struct place *place)
+{
+    size_t index = offset / ARENA_CHUNK, at;
     struct arena_chunk *chunk = &arena->chunks[index];
-    unsigned class = chunk->class - 1u;
-    size_t object = class_object(class), at = offset / object;
 
-    if (offset % object || !(chunk->bitmap[at / 64] >> at % 64 & 1))
-        fail("td_shared_free: %p is not the start of a living block; it was freed before, or never allocated", block);
-    chunk->bitmap[at / 64] &= ~(UINT64_C(1) << at % 64);
-    if (chunk->used-- == ARENA_CHUNK / object)
-        list_push_back(&arena->partial[class], &chunk->link);
-    arena->stats.used_bytes -= object;
-    /* The last chunk with room is kept, or a lone block freed and allocated in turn would churn chunks. */
-    if (chunk->used == 0 && (chunk->link.next != &arena->partial[class] || chunk->link.prev != &arena->partial[class])) {
-        close_chunk(arena, chunk);
+    if (chunk->object) {
+        at = (uint32_t)(offset % ARENA_CHUNK) / (uint32_t)chunk->object;
+        *place = (struct place){chunk, &chunk->blocks[at], index * ARENA_CHUNK + at * chunk->object, chunk->object};
+        return at < ARENA_CHUNK / chunk->object && place->block->held != ARENA_FREE;
     }
+    if (!chunk->run)
+        return false;
+    index = chunk->first;
+    *place = (struct place){&arena->chunks[index], &arena->chunks[index].whole, index * ARENA_CHUNK, chunk->run * ARENA_CHUNK};
+    return true;
+}
+
+/* The block at its start, with the lock held; whoever has another address has made a mistake. */
+static struct place find_start(struct arena *arena, const void *at, const char *caller)
+{
+    size_t offset = (size_t)((const char *)at - arena->pages.base);
+    struct place place;
+
+    if (offset >= arena->pages.size || !find(arena, offset, &place) || place.offset != offset)
+        fail("%s: %p is not the start of a living block; it was freed before, or never allocated", caller, at);
+    return place;
+}
+
+/* Invariant 3: nobody holds or pins it any more. */
+static void release(struct arena *arena, const struct place *place)
+{
+    struct arena_chunk *chunk = place->chunk;
+    struct td_list *partial;
+    size_t count = chunk->run;
+
+    arena->stats.used_bytes -= place->size;
+    arena->stats.blocks--;
+    if (!chunk->object) {
+        for (size_t i = 0; i < count; i++)
+            chunk[i].run = 0;
+        chunks_give(&arena->pages, (size_t)(chunk - arena->chunks), count);
+        return;
+    }
+    *place->block = (struct arena_block){ARENA_FREE, chunk->free_first};
+    chunk->free_first = (uint16_t)(place->block - chunk->blocks);
+    partial = &arena->partial[chunk->region][chunk->class];
+    if (chunk->used-- == ARENA_CHUNK / chunk->object)
+        list_push_back(partial, &chunk->link);
+    /* The last chunk with room is kept, or a lone block freed and allocated in turn would churn chunks. */
+    if (chunk->used == 0 && (chunk->link.next != partial || chunk->link.prev != partial))
+        close_chunk(arena, chunk);
+}
+
+/* Nobody holds it any more; jobs may. */
+static void let_go(struct arena *arena, const struct place *place)
+{
+    place->block->held = 0;
+    if (place->block->pins == 0) {
+        release(arena, place);
+        return;
+    }
+    arena->stats.quarantined_bytes += place->size;
+    arena->stats.quarantined_blocks++;
+}
+
+static void leave_quarantine(struct arena *arena, const struct place *place)
+{
+    arena->stats.quarantined_bytes -= place->size;
+    arena->stats.quarantined_blocks--;
+}
+
+static void leave_owner(struct arena *arena, const struct place *place)
+{
+    arena->stats.owned_bytes -= place->size;
+    arena->owned_blocks--;
 }
 
 void arena_free(struct arena *arena, void *block)
 {
-    size_t offset = (size_t)((char *)block - arena->base), index = offset / ARENA_CHUNK;
+    struct place place;
 
     if (!block)
         return;
     pthread_mutex_lock(&arena->mutex);
-    if ((char *)block < arena->base || offset >= arena->size || !arena->chunks[index].taken ||
-        (!arena->chunks[index].class && (!arena->chunks[index].run || offset % ARENA_CHUNK)))
-        fail("td_shared_free: %p is not a block of shared memory; free what td_shared_alloc returned, once", block);
-    if (arena->chunks[index].class)
-        free_small(arena, index, offset % ARENA_CHUNK, block);
-    else
-        free_large(arena, index);
-    arena->stats.blocks--;
+    place = find_start(arena, block, "td_shared_free");
+    if (place.block->held & ARENA_OWNED)
+        fail("td_shared_free: %p is reserved for a job's output; it is the caller's when the job has returned", block);
+    if (place.block->held == 0)
+        fail("td_shared_free: %p was freed before; only jobs hold it still", block);
+    if (--place.block->held == 0)
+        let_go(arena, &place);
     pthread_mutex_unlock(&arena->mutex);
 }
 
-/* The end of the living block that covers this offset, as an offset; 0 when there is none. */
-static size_t block_end(const struct arena *arena, size_t offset)
+void arena_retain(struct arena *arena, void *block)
 {
-    size_t index = offset / ARENA_CHUNK, in_chunk = offset % ARENA_CHUNK;
-    const struct arena_chunk *chunk = &arena->chunks[index];
+    struct place place;
 
-    if (!chunk->taken)
-        return 0;
-    if (chunk->class) {
-        size_t object = class_object(chunk->class - 1u), at = in_chunk / object;
-
-        if (at >= ARENA_CHUNK / object || !(chunk->bitmap[at / 64] >> at % 64 & 1))
-            return 0;
-        return index * ARENA_CHUNK + (at + 1) * object;
-    }
-    while (!arena->chunks[index].run)
-        index--;
-    return (index + arena->chunks[index].run) * ARENA_CHUNK;
+    pthread_mutex_lock(&arena->mutex);
+    place = find_start(arena, block, "td_shared_retain");
+    if (place.block->held & ARENA_OWNED)
+        fail("td_shared_retain: %p is reserved for a job's output; it is the caller's when the job has returned", block);
+    if (place.block->held == COUNT_MAX)
+        fail("td_shared_retain: %p has been retained two thousand million times", block);
+    if (place.block->held++ == 0)  /* a job of a thread pool keeps what its caller gave up meanwhile */
+        leave_quarantine(arena, &place);
+    pthread_mutex_unlock(&arena->mutex);
 }
 
 bool arena_has(struct arena *arena, const void *at, size_t size)
 {
-    size_t offset = (size_t)((const char *)at - arena->base), end;
+    size_t offset = (size_t)((const char *)at - arena->pages.base);
+    struct place place;
+    bool has;
 
-    if ((const char *)at < arena->base || offset >= arena->size)
+    if (offset >= arena->pages.size)
         return false;
     pthread_mutex_lock(&arena->mutex);
-    end = block_end(arena, offset);
+    has = find(arena, offset, &place) && size <= place.offset + place.size - offset;
     pthread_mutex_unlock(&arena->mutex);
-    return end > offset && size <= end - offset;
+    return has;
+}
+
+bool arena_covers(const struct arena *arena, const void *at)
+{
+    return (size_t)((const char *)at - arena->pages.base) < arena->pages.size;
+}
+
+size_t arena_pin(struct arena *arena, const void *at, size_t size, void **block)
+{
+    size_t offset = (size_t)((const char *)at - arena->pages.base), bytes = 0;
+    struct place place;
+
+    if (offset >= arena->pages.size)
+        return 0;
+    pthread_mutex_lock(&arena->mutex);
+    if (find(arena, offset, &place) && size <= place.offset + place.size - offset) {
+        place.block->pins++;
+        *block = arena->pages.base + place.offset;
+        bytes = place.size;
+    }
+    pthread_mutex_unlock(&arena->mutex);
+    return bytes;
+}
+
+void arena_unpin(struct arena *arena, void *block)
+{
+    struct place place;
+
+    pthread_mutex_lock(&arena->mutex);
+    place = find_start(arena, block, "arena_unpin");
+    assert(place.block->pins > 0);
+    if (--place.block->pins == 0 && place.block->held == 0) {
+        leave_quarantine(arena, &place);
+        release(arena, &place);
+    }
+    pthread_mutex_unlock(&arena->mutex);
+}
+
+uint32_t arena_new_owner(struct arena *arena)
+{
+    uint32_t owner;
+
+    pthread_mutex_lock(&arena->mutex);
+    owner = arena->last_owner = arena->last_owner == OWNER_MAX ? 1 : arena->last_owner + 1;
+    pthread_mutex_unlock(&arena->mutex);
+    return owner;
+}
+
+void arena_give(struct arena *arena, void *block)
+{
+    struct place place;
+
+    pthread_mutex_lock(&arena->mutex);
+    place = find_start(arena, block, "arena_give");
+    assert(place.block->held & ARENA_OWNED);
+    leave_owner(arena, &place);
+    place.block->held = 1;
+    pthread_mutex_unlock(&arena->mutex);
+}
+
+void arena_take_back(struct arena *arena, void *block)
+{
+    struct place place;
+
+    pthread_mutex_lock(&arena->mutex);
+    place = find_start(arena, block, "arena_take_back");
+    assert(place.block->held & ARENA_OWNED);
+    leave_owner(arena, &place);
+    let_go(arena, &place);
+    pthread_mutex_unlock(&arena->mutex);
+}
+
+/* Takes back the owner's blocks in one chunk, which the last of them may close. */
+static size_t reclaim_chunk(struct arena *arena, size_t index, uint32_t owner)
+{
+    struct arena_chunk *chunk = &arena->chunks[index];
+    size_t step = chunk->object ? chunk->object : ARENA_CHUNK, count = 0;
+
+    for (size_t at = 0; at + step <= ARENA_CHUNK && (chunk->object || chunk->run); at += step) {
+        struct place place;
+
+        if (!find(arena, index * ARENA_CHUNK + at, &place) || place.block->held != (ARENA_OWNED | owner))
+            continue;
+        leave_owner(arena, &place);
+        let_go(arena, &place);
+        count++;
+    }
+    return count;
+}
+
+size_t arena_reclaim(struct arena *arena, uint32_t owner)
+{
+    size_t count = 0, at;
+
+    pthread_mutex_lock(&arena->mutex);
+    for (at = arena->pages.per_region; arena->owned_blocks > 0 && at < arena->pages.top[ARENA_OUTPUT]; at++)
+        count += reclaim_chunk(arena, at, owner);
+    pthread_mutex_unlock(&arena->mutex);
+    return count;
+}
+
+void arena_tell_left(struct arena *arena)
+{
+    if (arena->stats.blocks > 0)
+        td_log(TD_LOG_INFO, "%zu blocks of shared memory were never freed, %zu bytes", arena->stats.blocks,
+               arena->stats.used_bytes);
 }

@@ -49,6 +49,23 @@ void td_shared_free(void *block)
     arena_free(this_arena, block);
 }
 
+void *td_shared_retain(void *block)
+{
+    if (!block || (this_arena && !arena_current()))
+        return block;
+    if (!this_arena)
+        fail("td_shared_retain was called outside a running loop and its thread pools; retain where you allocate");
+    arena_retain(this_arena, block);
+    return block;
+}
+
+size_t td_shared_offset(const void *at)
+{
+    struct arena *arena = arena_current();
+
+    return arena && arena_covers(arena, at) ? (size_t)((const char *)at - arena->pages.base) : SIZE_MAX;
+}
+
 bool td_shared_has(const void *at, size_t size)
 {
     struct arena *arena = arena_current();
@@ -65,5 +82,7 @@ void td_shared_statistics(td_shared_stats *stats)
         return;
     pthread_mutex_lock(&arena->mutex);
     *stats = arena->stats;
+    stats->reserved_bytes = arena->pages.backed_count * ARENA_CHUNK;
+    stats->grown = arena->pages.grown;
     pthread_mutex_unlock(&arena->mutex);
 }
