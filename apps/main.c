@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lab/command.h"
 #include "serve/command.h"
 
 static const char usage[] =
     "usage: tandem COMMAND [ARG...]\n"
     "\n"
     "  serve       run the gateway: chat rooms, audio sessions, heavy work offloaded\n"
+    "  lab         see the laws of concurrency measured on this machine\n"
     "\n"
     "tandem COMMAND --help tells more; tandem --version says which tandem this is.\n";
 
@@ -20,6 +22,8 @@ int main(int argc, char **argv)
 
     if (strcmp(command, "serve") == 0)
         return serve_command(argc - 1, argv + 1);
+    if (strcmp(command, "lab") == 0)
+        return lab_command(argc - 1, argv + 1);
     if (strcmp(command, "--version") == 0) {
         puts("tandem " TD_VERSION);
         return 0;

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#include "command.h"
+
+#include "experiment.h"
+
+int lab_command(int argc, char **argv)
+{
+    static const struct experiment *const all[] = {&experiment_map, &experiment_copytax, NULL};
+
+    return lab_main(all, argc, argv);
+}
