@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What the benchmarks share: building a C program, repeated runs, medians, a server's CPU time."""
+"""What the benchmarks share: building programs, the machine they ran on, repeated runs, medians, a server's CPU time."""
+import datetime
 import os
 import pathlib
+import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -9,6 +12,32 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / 'build'
 RUNS = 5
+DEBIAN = dict(os.environ, PATH='/usr/bin:/bin')  # Debian's tools, and not newer ones that somebody has at home
+
+
+def output(*command, **options):
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, env=DEBIAN, **options).stdout.strip()
+
+
+def version(package):
+    """A Debian package's version as its makers have it: 2:1.74.0+ds1-21 is 1.74.0."""
+    return re.search(r'(?:\d+:)?([\d.]+)', output('dpkg-query', '-W', '-f=${Version}', package)).group(1)
+
+
+def machine():
+    info = pathlib.Path('/proc/cpuinfo').read_text()
+    model = [line.split(':')[1].strip() for line in info.splitlines() if line.startswith('model name')]
+    git = subprocess.run(['git', 'describe', '--always', '--dirty'], capture_output=True, text=True, cwd=ROOT)
+    return {'when': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'), 'commit': git.stdout.strip(),
+            'processor': (model or [platform.machine()])[0], 'cores': os.cpu_count(), 'virtual': 'hypervisor' in info,
+            'memory_bytes': os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'), 'kernel': platform.release(),
+            'compiler': output('gcc', '--version').splitlines()[0], 'load_before': os.getloadavg()[0]}
+
+
+def machine_line(here):
+    """A sentence about `here`, from machine(), with 'load_after' put in."""
+    return (f'{here["processor"]}, {here["cores"]} cores{", virtual" if here["virtual"] else ""}, Linux {here["kernel"]}, '
+            f'{here["compiler"]}, {here["commit"]}, load {here["load_before"]:.1f} before and {here["load_after"]:.1f} after.')
 
 
 def compile_program(source, *flags):

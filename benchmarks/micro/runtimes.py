@@ -3,9 +3,7 @@
 
 A runtime's builder returns its label and the command of each of its programs; what it raises says why the runtime is absent.
 """
-import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -13,18 +11,9 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import lib  # noqa: E402
+from lib import DEBIAN, output, version  # noqa: E402
 
 OUT = lib.BUILD / 'bench' / 'micro'
-DEBIAN = dict(os.environ, PATH='/usr/bin:/bin')  # Debian's tools, and not newer ones that somebody has at home
-
-
-def output(*command, **options):
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, env=DEBIAN, **options).stdout.strip()
-
-
-def version(package):
-    """A Debian package's version as its makers have it: 2:1.74.0+ds1-21 is 1.74.0."""
-    return re.search(r'(?:\d+:)?([\d.]+)', output('dpkg-query', '-W', '-f=${Version}', package)).group(1)
 
 
 def compiled(folder, names, *libraries, compiler='gcc', ending='c'):
