@@ -19,6 +19,7 @@
 #include "tandem/log.h"
 #include "tandem/mailbox.h"
 #include "tandem/net.h"
+#include "tandem/job.h"
 #include "tandem/pool.h"
 #include "tandem/random.h"
 #include "tandem/run.h"

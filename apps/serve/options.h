@@ -13,8 +13,7 @@
 struct serve_options {
     char listen[TD_ADDRESS_MAX];
     unsigned workers;            /* server processes */
-    unsigned pool;               /* workers of the pool that computes, in each */
-    unsigned audio_pool;         /* workers of its pool for audio */
+    unsigned pool;               /* pool workers of each */
     td_pool_kind pool_kind;
     size_t queue;                /* as td_pool_opts has it: TD_QUEUE_NONE for none */
     td_when_full when_full;

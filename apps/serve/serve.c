@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "app.h"
-#include "pools.h"
 #include "room.h"
 #include "session.h"
 
@@ -111,7 +110,7 @@ static void drain(struct serve *serve)
     td_http_server_drain(app->server);
     sessions_drain(app);
     wait_drained(serve, force);
-    pools_cancel(app);
+    td_pool_cancel(app->pool);
     wait_drained(serve, td_after(ANSWER_NS < grace / 4 ? ANSWER_NS : grace / 4));
 }
 
@@ -148,14 +147,19 @@ static int run_until_signal(struct serve *serve)
     return rc;
 }
 
-static int with_pools(struct serve *serve)
+static int with_pool(struct serve *serve)
 {
-    td_http_opts http = {.connections_max = serve->options->connections_max};
+    const struct serve_options *options = serve->options;
+    td_pool_opts pool = {.kind = options->pool_kind, .workers = options->pool, .queue = options->queue,
+                         .when_full = options->when_full, .on_cancel = TD_CANCEL_FINISH, .name = "pool"};
+    td_http_opts http = {.connections_max = options->connections_max};
     struct app *app = &serve->app;
-    int rc = pools_open(app);
+    int rc = td_pool_open(&app->pool, &pool);
 
-    if (rc < 0)
+    if (rc < 0) {
+        td_log(TD_LOG_ERROR, "cannot start the pool: %s\n        fewer workers may help: --pool N", td_strerror(rc));
         return rc;
+    }
     app->rooms = rooms_open();
     rc = app->rooms ? td_http_server_open(&app->server, serve->listener, &http, route, app) : -ENOMEM;
     if (rc == 0) {
@@ -163,7 +167,7 @@ static int with_pools(struct serve *serve)
         td_http_server_close(app->server);
     }
     rooms_close(app->rooms);
-    pools_close(app);
+    td_pool_close(app->pool);
     return rc;
 }
 
@@ -197,7 +201,7 @@ static int serve_main(void *arg)
     serve->app.started = td_now();
     td_scope_open(&limit);
     serve->limit = &limit;
-    rc = with_pools(serve);
+    rc = with_pool(serve);
     td_scope_cancel(&limit);
     td_scope_join(&limit);
     td_listener_close(serve->listener);

@@ -38,10 +38,11 @@ typedef struct td_scope {
     struct td_scope *parent;
     struct td_task *owner;
     struct td_list tasks;     /* spawned here and not finished */
+    struct td_list guests;    /* jobs submitted here and not finished */
     struct td_list children;  /* scopes opened inside */
     struct td_list sibling;
     struct td_timer deadline;
-    size_t running;           /* tasks spawned here and not finished */
+    size_t running;           /* tasks and jobs that are not finished */
     size_t failures;          /* tasks that returned an error of their own */
     int failure;              /* the first one's; 0 while there is none */
     unsigned char cause;      /* why it was cancelled */

@@ -160,6 +160,7 @@ int loop_open(struct loop *loop, const td_opts *opts)
     }
     memset(loop, 0, sizeof *loop);
     list_init(&loop->turn_ends);
+    list_init(&loop->pollers);
     memcpy(loop->name, "the loop", sizeof "the loop");
     loop->order_note.receive = carry_out;
     loop->keep_signals = opts->keep_signals;
@@ -360,18 +361,27 @@ static void fire_timers(struct loop *loop)
 int loop_run(struct loop *loop)
 {
     td_time turn_began = clock_real(), now;
+    bool settled;
     int rc;
 
     while (loop->sched.tasks > 0) {
         atomic_store_explicit(&loop->busy_since, turn_began, memory_order_relaxed);
         sched_run(&loop->sched);
+        if (!list_empty(&loop->pollers))
+            (void)loop_look(loop);
         fire_timers(loop);
         run_turn_ends(loop);
         now = clock_real();
         measure_turn(loop, now - turn_began);
         probe2(loop_turn, loop, now - turn_began);
         atomic_store_explicit(&loop->busy_since, 0, memory_order_relaxed);
-        if (loop->virtual && loop->table != &backend_sim)  /* that one moves the clock itself */
+        if (!list_empty(&loop->pollers) && nothing_is_ready(loop))
+            settled = loop_settle(loop, timers_next(&loop->sched.timers));
+        else
+            settled = true;
+        if (!settled)
+            rc = loop->table->poll(loop->backend, 0);
+        else if (loop->virtual && loop->table != &backend_sim)  /* that one moves the clock itself */
             rc = poll_virtual(loop);
         else
             rc = loop->table->poll(loop->backend, wait_time(loop, loop->virtual ? loop->virtual_now : now));

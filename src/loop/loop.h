@@ -15,6 +15,7 @@
 #include "base/dice.h"
 #include "loop/blocking.h"
 #include "loop/io.h"
+#include "loop/poller.h"
 #include "tandem/run.h"
 #include "task/task.h"
 
@@ -47,6 +48,9 @@ struct loop {
     const struct backend_table *table;
     struct backend *backend;
     struct td_list turn_ends;
+    struct td_list pollers;        /* what is looked at each turn */
+    unsigned workers_busy;         /* of its pools */
+    int spin_luck;                 /* below 0: so many chances to spin are let pass */
     size_t io_pending;             /* operations under way that can still make a task ready */
     size_t outside_pending;        /* jobs under way in pools: likewise */
     struct io_file wake_file;      /* an eventfd: notes have come */

@@ -1,44 +1,97 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page between a pool and one of its workers: a job's descriptor, and the word that says whose turn it is.
+ * The page between a pool and one of its workers: a ring of job descriptors, each with a word that says whose turn it is.
  *
- * The word is the truth: generation (32 bits), owner (16), flags (8), state (8), moved by compare-and-swap alone.
- * The pool moves FREE to READY, the worker READY to RUNNING to DONE, the pool DONE to FREE with the next
- * generation. A worker that is late finds another generation, and its finish fails by itself. There is no lock: a
- * death leaves nothing to repair.
+ * The word is the truth: generation (32 bits), owner (16), flags (8), state (8). Jobs are numbered by tickets; ticket t
+ * lies in slot t % PAGE_SLOTS, with generation t / PAGE_SLOTS. There are no shared cursors: each side counts for itself, and
+ * finds in the slot whether its turn has come. So nothing can be half-moved when one side dies:
  *
- * A worker has one job at a time (credit one), so the page needs no ring: the word is its own queue of length one.
- * The same page serves threads, in private memory.
+ *     pool    (free)  -> READY            a store: the slot's last job is over, nobody else looks at it
+ *     worker  READY   -> RUNNING          compare-and-swap: arbitrates with
+ *     pool    READY   -> TAKEN            compare-and-swap: the pool takes the job back
+ *     pool    RUNNING -> RUNNING|ASKED    compare-and-swap: the job is asked to end
+ *     worker  RUNNING -> DONE             compare-and-swap: fails by itself when the generation is another
+ *     pool    (free)  -> STOP             a store: the retire token, behind the last job
+ *
+ * A worker takes its tickets in order. Where it finds TAKEN, or a newer generation than its own (the slot was taken back and
+ * given again), it goes on to the next ticket. READY at a worker's death: never begun. RUNNING: lost with it. DONE: the result
+ * counts.
+ * What the worker writes is believed by the pool only within what the pool knows itself.
+ *
+ * The same page serves threads, in private memory. docs/shared-memory.md describes it for other languages; offsets there
+ * are asserted below.
  */
 #ifndef TANDEM_POOL_PAGE_H
 #define TANDEM_POOL_PAGE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "tandem/scope.h"
 #include "tandem/time.h"
 
-enum job_state { JOB_FREE, JOB_READY, JOB_RUNNING, JOB_DONE, JOB_STOP };
+#define PAGE_SLOTS 128
+#define PAGE_MAGIC UINT64_C(0x32676e6972646e74)  /* "tndring2" */
+#define PAGE_VERSION 2
 
-struct worker_page {
-    /* The pool writes. */
+enum job_state { JOB_FREE, JOB_READY, JOB_RUNNING, JOB_DONE, JOB_TAKEN, JOB_STOP };
+
+enum job_flag {
+    JOB_ASKED = 1,    /* the job is asked to end */
+    JOB_ITEMS = 2,    /* it is a chunk of a map: `count` items of `size` bytes */
+    JOB_COLLECT = 4,  /* ... and an error of one item does not end the rest */
+};
+
+/* One line of the cache: it travels to the worker, and back. */
+struct job_slot {
     _Alignas(64) _Atomic uint64_t word;
     td_fn fn;
     char *items;
-    size_t count, item_size;
-    _Atomic uint32_t doorbell;    /* futex: moves when the word does */
-    /* The worker writes; the pool believes nothing of it that could harm. */
-    _Alignas(64) _Atomic uint32_t sleeping;
+    uint32_t count;             /* items */
+    uint32_t size;              /* bytes of an item; without JOB_ITEMS: of the output */
+    char *extra;                /* the results of items, or NULL; without JOB_ITEMS: the output's block, or NULL */
+    _Atomic td_time started, ended;  /* the worker writes these three */
     _Atomic int32_t rc;
-    _Atomic int32_t pid;          /* of a worker process: the kernel writes it when the process first runs */
-    _Atomic td_time started, ended;
+    _Atomic uint32_t progress;
 };
 
-static inline uint64_t word_make(uint32_t generation, uint16_t owner, enum job_state state)
+#define PAGE_ENDED 2  /* in `up`: it has ended in peace */
+
+enum page_flag { PAGE_PRIVATE = 1 /* of a thread */, PAGE_STRICT = 2 };
+
+struct worker_page {
+    /* The pool writes before the worker is born. */
+    _Alignas(64) uint64_t magic;
+    uint32_t version, slot_count;
+    uint64_t first_ticket;      /* of this incarnation: a multiple of PAGE_SLOTS */
+    uint32_t flags;
+    uint16_t owner;
+    uint64_t memory_max;        /* bytes; 0: any */
+    td_time cpu_max_ns;         /* of a job; 0: any */
+    int (*init)(void *arg);
+    void (*exit)(void *arg);
+    void *arg;
+    /* The pool writes. */
+    _Alignas(64) _Atomic uint32_t doorbell;  /* futex: moves when the pool has something for a sleeping worker */
+    _Atomic uint32_t spin_ns;                /* how long the worker may look for work before it sleeps */
+    _Alignas(64) _Atomic uint32_t notify;    /* the pool's loop waits: the worker swaps in 0, and writes to its eventfd */
+    /* The worker writes. */
+    _Alignas(64) _Atomic uint32_t sleeping;  /* the pool swaps in 0, and rings */
+    _Atomic int32_t pid;                     /* of a worker process: the kernel writes it when the process first runs */
+    _Atomic int32_t up;                      /* 1: init is done; PAGE_ENDED; a negative errno: what init failed with */
+    _Atomic uint32_t notices;                /* how often it wrote to the eventfd */
+    struct job_slot slots[PAGE_SLOTS];
+};
+
+_Static_assert(sizeof(struct job_slot) == 64, "a descriptor is one line of the cache");
+_Static_assert(offsetof(struct worker_page, doorbell) == 128 && offsetof(struct worker_page, notify) == 192 &&
+               offsetof(struct worker_page, sleeping) == 256 && offsetof(struct worker_page, slots) == 320, "see the document");
+
+static inline uint64_t word_make(uint32_t generation, uint16_t owner, unsigned flags, enum job_state state)
 {
-    return (uint64_t)generation << 32 | (uint64_t)owner << 16 | (uint64_t)state;
+    return (uint64_t)generation << 32 | (uint64_t)owner << 16 | (uint64_t)(flags & 0xff) << 8 | (uint64_t)state;
 }
 
 static inline enum job_state word_state(uint64_t word)
@@ -46,23 +99,64 @@ static inline enum job_state word_state(uint64_t word)
     return (enum job_state)(word & 0xff);
 }
 
+static inline unsigned word_flags(uint64_t word)
+{
+    return (unsigned)(word >> 8) & 0xff;
+}
+
 static inline uint32_t word_generation(uint64_t word)
 {
     return (uint32_t)(word >> 32);
 }
 
-static inline bool page_move(struct worker_page *page, uint64_t from, uint64_t to)
+/* The same word in another state. */
+static inline uint64_t word_with(uint64_t word, enum job_state state)
 {
-    return atomic_compare_exchange_strong(&page->word, &from, to);
+    return (word & ~UINT64_C(0xff)) | (uint64_t)state;
 }
 
-/* Wakes the worker if it sleeps. Called by the pool, after it moved the word. `private`: the worker is a thread. */
-void page_ring(struct worker_page *page, bool private);
+static inline uint32_t ticket_generation(uint64_t ticket)
+{
+    return (uint32_t)(ticket / PAGE_SLOTS);
+}
 
-/* Runs the job in the page. Returns its result: the first negative one, or the last. */
-int page_run(const struct worker_page *page);
+static inline struct job_slot *page_slot(struct worker_page *page, uint64_t ticket)
+{
+    return &page->slots[ticket % PAGE_SLOTS];
+}
 
-/* The worker's life: runs jobs as they come, tells event_fd about each, returns when told to stop. */
-void page_serve(struct worker_page *page, int event_fd, bool private);
+static inline bool slot_move(struct job_slot *slot, uint64_t from, uint64_t to)
+{
+    return atomic_compare_exchange_strong(&slot->word, &from, to);
+}
+
+/* Makes a page good for a worker that is about to be born; the one before, if any, is dead. Keeps options and counters. */
+void page_reset(struct worker_page *page, uint64_t first_ticket);
+
+/* Wakes the worker if it sleeps, after the pool stored a word; true when it had to. */
+bool page_ring(struct worker_page *page);
+
+/*
+ * The worker's life: init, jobs as they come, exit. Returns when told to stop, or a negative errno that init returned. Tells
+ * event_fd, where the pool's loop listens, of what the loop waits for.
+ */
+int page_serve(struct worker_page *page, int event_fd);
+
+/* What it does first. Returns 0 or what init failed with. */
+int page_init(struct worker_page *page);
+
+/*
+ * The parts of it. slot_begin moves the READY word that was found to RUNNING; false when the pool took the job back first.
+ * slot_run runs what stands there; slot_end says how it ended, if the word is still that job's.
+ */
+bool slot_begin(struct job_slot *slot, uint64_t ready);
+int slot_run(struct job_slot *slot);
+void slot_end(struct job_slot *slot, uint64_t ready, int rc);
+
+/* The descriptor of the job that runs on the calling thread, and what is known of it; NULL outside of jobs. */
+struct job_slot *job_running(void);
+
+/* Whether the calling thread is inside a job or a worker's init. */
+bool job_inside(void);
 
 #endif

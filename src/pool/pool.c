@@ -1,35 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Invariants: 1. A job is in `waiting`, or in `queue`, or has a worker; it leaves by job_finish, exactly once (law
- * 7). 2. queued + running never exceeds worker_count + queue_max. 3. A worker is in `idle` exactly in phase IDLE,
- * and has a job exactly in phase BUSY. 4. While a job waits or is queued with room before it, no worker is idle.
- */
 #include "pool/pool.h"
 
-#include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/fail.h"
 #include "loop/sim.h"
-#include "tandem/error.h"
 #include "pool/queue.h"
 #include "shared/arena.h"
+#include "tandem/log.h"
 
 #define QUEUE_DEFAULT 64
 #define WORKERS_MAX 4096
-#define QUICK_RETRIES 10          /* of starting a worker, a few milliseconds apart: the zygote may have been killed */
-#define QUICK_RETRY_NS 5000000
-#define RETRY_NS 100000000
-#define FAILURES_MAX 40           /* then whoever waits is told */
-#define BACKOFF_FIRST_NS 10000000
-#define BACKOFF_MAX_NS 1000000000
-#define FREE_DEATHS 3             /* deaths in a row that are replaced at once */
-#define ATTEMPTS 8                /* of workers to begin a job, after each of them may have been dead already */
-
-static void start_worker(struct worker *worker);
+#define GROWTH_DELAY_NS 5000000   /* jobs that wait longer make a pool grow, as RFC 8289 has it */
 
 struct pool_closer {
     struct wait wait;
@@ -37,295 +21,23 @@ struct pool_closer {
     td_pool *pool;
 };
 
-static void wake_closer(td_pool *pool)
+const char *pool_name(const td_pool *pool)
+{
+    return pool->opts.name ? pool->opts.name : "pool";
+}
+
+bool pool_has_work(const td_pool *pool)
+{
+    return pool->queued + pool->given + pool->waiting > 0;
+}
+
+void pool_wake_closer(td_pool *pool)
 {
     struct pool_closer *closer = pool->closer;
 
     pool->closer = NULL;
     if (closer)
         task_unpark(closer->task, 0);
-}
-
-static bool pool_has_work(const td_pool *pool)
-{
-    return pool->queued + pool->running > 0 || !list_empty(&pool->waiting);
-}
-
-static const char *pool_name(const td_pool *pool)
-{
-    return pool->opts.name ? pool->opts.name : "pool";
-}
-
-/* Hands the job to the worker. False when the page is not as we left it: its process has scribbled over it. */
-static bool give(struct worker *worker, struct job *job)
-{
-    struct worker_page *page = worker->page;
-
-    page->fn = job->fn;
-    page->items = job->items;
-    page->count = job->count;
-    page->item_size = job->item_size;
-    atomic_store(&page->started, 0);
-    atomic_store(&page->ended, 0);
-    if (!page_move(page, word_make(worker->generation, worker->index, JOB_FREE),
-                   word_make(worker->generation, worker->index, JOB_READY)))
-        return false;
-    job->place = PLACE_RUNNING;
-    job->worker = worker;
-    job->dispatched = td_now();
-    worker->job = job;
-    worker->phase = WORKER_BUSY;
-    if (worker->pool->kind->ring)
-        worker->pool->kind->ring(worker);
-    else
-        page_ring(page, worker->pool->kind->private);
-    return true;
-}
-
-void pool_dispatch(td_pool *pool)
-{
-    queue_admit_waiting(pool);
-    while (!list_empty(&pool->queue) && !list_empty(&pool->idle)) {
-        struct worker *worker = container_of(list_pop_front(&pool->idle), struct worker, link);
-        struct job *job = container_of(list_pop_front(&pool->queue), struct job, link);
-
-        if (give(worker, job)) {
-            pool->queued--;
-            pool->running++;
-            continue;
-        }
-        list_push_front(&pool->queue, &job->link);
-        worker->phase = WORKER_STARTING;  /* neither idle nor busy until its death is noticed */
-        pool->kind->kill(worker);
-    }
-    if (!pool_has_work(pool))
-        wake_closer(pool);
-}
-
-static void outcome(td_pool *pool, struct worker *worker, int rc)
-{
-    struct job *job = worker->job;
-    struct worker_page *page = worker->page;
-    td_time began = atomic_load(&page->started), ended = atomic_load(&page->ended), now = td_now();
-
-    /* Times come from the worker: believe them within what we know. */
-    if (began >= job->dispatched && began <= now) {
-        job->report.ran_ns = (ended >= began && ended <= now ? ended : now) - began;
-        job->report.queued_ns = began - job->submitted;
-    }
-    pool->running--;
-    worker->job = NULL;
-    job_finish(job, job->end_rc ? job->end_rc : rc);
-}
-
-static void make_idle(struct worker *worker)
-{
-    worker->phase = WORKER_IDLE;
-    list_push_front(&worker->pool->idle, &worker->link);
-}
-
-/* Takes the worker's result, if it is there. */
-static bool collect(struct worker *worker)
-{
-    struct worker_page *page = worker->page;
-    uint64_t done = word_make(worker->generation, worker->index, JOB_DONE);
-
-    if (worker->phase != WORKER_BUSY || atomic_load(&page->word) != done)
-        return false;
-    outcome(worker->pool, worker, atomic_load(&page->rc));
-    worker->generation++;
-    if (page_move(page, done, word_make(worker->generation, worker->index, JOB_FREE)) && worker->kill_rc == 0) {
-        worker->pool->deaths_in_row = 0;
-        make_idle(worker);
-    } else {
-        worker->phase = WORKER_STARTING;  /* being killed, or corrupt: its death makes a new one */
-        worker->pool->kind->kill(worker);
-    }
-    return true;
-}
-
-static int listen_events(td_pool *pool);
-
-static void collect_all(td_pool *pool)
-{
-    for (unsigned i = 0; i < pool->worker_count; i++)
-        collect(&pool->workers[i]);
-    pool_dispatch(pool);
-}
-
-static void event_came(struct io_op *op, int result)
-{
-    td_pool *pool = container_of(op, td_pool, event_op);
-
-    pool->event_listening = false;
-    if (result == -ECANCELED || (pool->closing && pool->workers_alive == 0)) {
-        wake_closer(pool);  /* a late worker's word may come before the cancel */
-        return;
-    }
-    collect_all(pool);
-    (void)listen_events(pool);  /* only its first time can fail: that is when epoll gets to know the descriptor */
-}
-
-/* Returns 0 or a negative errno. */
-static int listen_events(td_pool *pool)
-{
-    pool->event_op = (struct io_op){.kind = IO_READ, .file = &pool->event_file, .done = event_came, .background = true,
-                                    .buffer = {&pool->event_count, sizeof pool->event_count}};
-    while (loop_io_start(pool->loop, &pool->event_op)) {
-        if (pool->event_op.result < 0)
-            return pool->event_op.result;
-        collect_all(pool);
-    }
-    pool->event_listening = true;
-    return 0;
-}
-
-void pool_end_running(struct job *job, int rc)
-{
-    struct worker *worker = job->worker;
-    td_pool *pool = job->pool;
-
-    if (collect(worker)) {  /* it finished first */
-        pool_dispatch(pool);
-        return;
-    }
-    if (!pool->kind->kill) {
-        if (job->end_rc == 0)
-            job->end_rc = rc;
-        return;
-    }
-    if (worker->kill_rc == 0) {
-        worker->kill_rc = rc;
-        pool->kind->kill(worker);
-    }
-}
-
-void pool_worker_up(struct worker *worker)
-{
-    worker->pool->failures_in_row = 0;
-    if (worker->pool->closing && !pool_has_work(worker->pool)) {
-        worker->phase = WORKER_IDLE;
-        worker->pool->kind->stop(worker);
-        return;
-    }
-    make_idle(worker);
-    pool_dispatch(worker->pool);
-}
-
-void pool_worker_done(struct worker *worker)
-{
-    td_pool *pool = worker->pool;
-
-    collect(worker);
-    pool_dispatch(pool);
-}
-
-void pool_worker_gone(struct worker *worker)
-{
-    assert(!worker->job);
-    list_remove(&worker->link);
-    worker->phase = WORKER_GONE;
-    if (--worker->pool->workers_alive == 0)
-        wake_closer(worker->pool);
-}
-
-void pool_grave_closed(td_pool *pool)
-{
-    if (--pool->graves == 0)
-        wake_closer(pool);
-}
-
-static void backoff_over(struct td_timer *timer)
-{
-    start_worker(container_of(timer, struct worker, backoff));
-}
-
-static void start_later(struct worker *worker, td_time wait_ns)
-{
-    worker->phase = WORKER_PAUSED;
-    timers_arm(&worker->pool->loop->sched.timers, &worker->backoff, td_after(wait_ns));
-}
-
-static void start_worker(struct worker *worker)
-{
-    int rc;
-
-    worker->phase = WORKER_STARTING;
-    worker->kill_rc = 0;
-    rc = worker->pool->kind->start(worker);
-    if (rc < 0)
-        pool_worker_failed(worker, rc);
-}
-
-void pool_worker_failed(struct worker *worker, int rc)
-{
-    td_pool *pool = worker->pool;
-
-    if (pool->closing && !pool_has_work(pool)) {
-        pool_worker_gone(worker);
-        return;
-    }
-    if (pool->failures_in_row++ == QUICK_RETRIES)
-        td_log(TD_LOG_ERROR, "%s: no worker can be started: %s; trying on", pool_name(pool), td_strerror(rc));
-    start_later(worker, pool->failures_in_row <= QUICK_RETRIES ? QUICK_RETRY_NS : RETRY_NS);
-    if (pool->failures_in_row > FAILURES_MAX && pool->running == 0 && list_empty(&pool->idle))
-        queue_fail_all(pool, rc);  /* nobody will run what waits: say so rather than never */
-}
-
-/* The death of a worker costs the job it had begun, and no other. */
-static void job_of_the_dead(struct worker *worker, int signal)
-{
-    td_pool *pool = worker->pool;
-    struct job *job = worker->job;
-    uint64_t word = atomic_load(&worker->page->word);
-    bool ours = word_generation(word) == worker->generation, unbegun = ours && word_state(word) == JOB_READY;
-
-    if (ours && word_state(word) == JOB_DONE) {
-        outcome(pool, worker, atomic_load(&worker->page->rc));
-    } else if (unbegun && job->unwanted) {
-        outcome(pool, worker, -ECANCELED);
-    } else if (unbegun && worker->kill_rc == 0 && ++job->attempts <= pool->worker_count + ATTEMPTS) {
-        worker->job = NULL;
-        pool->running--;
-        queue_put_back(pool, job);
-    } else {
-        job->report.signal = worker->kill_rc ? 0 : signal;
-        outcome(pool, worker, worker->kill_rc ? worker->kill_rc : -EOWNERDEAD);
-    }
-}
-
-void pool_worker_died(struct worker *worker, int signal, const char *how)
-{
-    td_pool *pool = worker->pool;
-    td_time wait_ns = 0;
-
-    list_remove(&worker->link);
-    pool->stats.deaths++;
-    if (worker->kill_rc == 0 && !pool->closing) {
-        pool->deaths_in_row++;
-        td_log(TD_LOG_WARNING, "%s: worker %u (pid %d) %s%s; starting another", pool_name(pool), worker->index,
-               (int)worker->pid, how, worker->job ? " while it ran a job" : "");
-    }
-    if (worker->job)
-        job_of_the_dead(worker, signal);
-    worker->generation++;
-    atomic_store(&worker->page->word, word_make(worker->generation, worker->index, JOB_FREE));
-    atomic_store(&worker->page->sleeping, 0);
-    if (pool->closing && !pool_has_work(pool)) {
-        pool_worker_gone(worker);
-        wake_closer(pool);
-        return;
-    }
-    if (pool->deaths_in_row > FREE_DEATHS) {
-        unsigned doublings = pool->deaths_in_row - FREE_DEATHS - 1;
-
-        wait_ns = doublings > 6 ? BACKOFF_MAX_NS : (td_time)BACKOFF_FIRST_NS << doublings;
-    }
-    if (wait_ns)
-        start_later(worker, wait_ns);
-    else
-        start_worker(worker);
-    pool_dispatch(pool);
 }
 
 static unsigned usable_cores(void)
@@ -335,56 +47,125 @@ static unsigned usable_cores(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
+static const char *wrong_with(const td_pool_opts *opts, unsigned workers)
+{
+    bool processes = opts->kind == TD_PROCESSES;
+
+    if (opts->kind != TD_THREADS && !processes)
+        return "kind is TD_THREADS or TD_PROCESSES";
+    if (opts->workers > WORKERS_MAX || opts->workers_max > WORKERS_MAX || opts->stuck_max > WORKERS_MAX)
+        return "there are 4096 workers at the most";
+    if (opts->workers_max && opts->workers_max < workers)
+        return "workers_max is less than workers";
+    if (opts->workers_reserved >= workers && opts->workers_reserved > 0)
+        return "workers_reserved leaves no worker for other jobs";
+    if (opts->queue > (size_t)1 << 30 && opts->queue != TD_QUEUE_NONE)
+        return "queue is larger than 2^30";
+    if (opts->when_full > TD_DROP_OLDEST || opts->on_cancel > TD_CANCEL_FINISH)
+        return "when_full or on_cancel is none of the constants";
+    if (opts->deadline < 0 || opts->kill_grace_ns < 0 || opts->delay_target_ns < 0 || opts->cpu_max_ns < 0)
+        return "a duration is negative";
+    if (processes && opts->stuck_max)
+        return "stuck_max is for threads: a worker process can be killed";
+    if (!processes && (opts->strict || opts->memory_max || opts->cpu_max_ns || opts->command || opts->kill_grace_ns))
+        return "strict, memory_max, cpu_max_ns, kill_grace_ns and command are for processes";
+    return NULL;
+}
+
 static int check_opts(const td_pool_opts *opts)
 {
-    if (opts->workers > WORKERS_MAX || (opts->kind != TD_THREADS && opts->kind != TD_PROCESSES) || opts->deadline < 0 ||
-        opts->when_full > TD_DROP_OLDEST || opts->on_cancel > TD_CANCEL_FINISH ||
-        (opts->queue > (size_t)1 << 30 && opts->queue != TD_QUEUE_NONE))
+    const char *wrong = wrong_with(opts, opts->workers ? opts->workers : usable_cores());
+    struct arena *arena = arena_current();
+
+    if (wrong) {
+        td_log(TD_LOG_ERROR, "td_pool_open: %s", wrong);
         return -EINVAL;
+    }
+    if (opts->kind == TD_PROCESSES && opts->worker_arg && arena && !arena_has(arena, opts->worker_arg, 1)) {
+        td_log(TD_LOG_ERROR, "td_pool_open: worker_arg is not in shared memory, and a worker process could not see it");
+        return -EFAULT;
+    }
     return 0;
 }
 
 static void release(td_pool *pool)
 {
-    for (unsigned i = 0; i < pool->worker_count; i++)
-        if (pool->workers[i].page)
+    for (unsigned i = 0; i < pool->slots; i++)
+        if (pool->workers && pool->workers[i].page)
             pool->kind->release(&pool->workers[i]);
-    if (pool->event_file.fd >= 0)
-        close(pool->event_file.fd);
     free(pool->workers);
     free(pool);
 }
 
 static int build(td_pool *pool)
 {
-    int fd = eventfd(0, EFD_CLOEXEC | pool->loop->table->file_flags);
-
-    int rc = -errno;
-
-    io_file_init(&pool->event_file, fd);
-    if (fd < 0) {
-        pool->worker_count = 0;
-        return rc;
-    }
-    pool->workers = calloc(pool->worker_count, sizeof *pool->workers);
-    if (!pool->workers) {
-        pool->worker_count = 0;
+    pool->workers = calloc(pool->slots, sizeof *pool->workers);
+    if (!pool->workers)
         return -ENOMEM;
-    }
-    for (unsigned i = 0; i < pool->worker_count; i++) {
+    for (unsigned i = 0; i < pool->slots; i++) {
         struct worker *worker = &pool->workers[i];
 
         worker->pool = pool;
         worker->index = (uint16_t)i;
-        worker->phase = WORKER_GONE;
+        worker->reserved = i < pool->opts.workers_reserved;
         list_init(&worker->link);
-        timer_init(&worker->backoff, backoff_over);
-        rc = pool->kind->prepare(worker);
+        timer_init(&worker->backoff, worker_backoff_over);
+    }
+    for (unsigned i = 0; i < pool->wanted; i++) {
+        int rc = worker_prepare(pool, i);
+
         if (rc < 0)
             return rc;
-        atomic_store(&worker->page->word, word_make(0, worker->index, JOB_FREE));
     }
     return 0;
+}
+
+static void init_lists(td_pool *pool)
+{
+    list_init(&pool->idle[0]);
+    list_init(&pool->idle[1]);
+    list_init(&pool->watched);
+    list_init(&pool->poller.link);
+    list_init(&pool->turn_end.link);
+    for (int i = 0; i < PRIORITIES; i++) {
+        list_init(&pool->lanes[i].queue);
+        list_init(&pool->lanes[i].waiting);
+    }
+    timer_init(&pool->patience, pool_patience_over);
+    timer_init(&pool->window, pool_window_over);
+    timer_init(&pool->mending, pool_mended);
+    pool->poller.look = pool_look;
+    pool->poller.arm = pool_arm;
+    pool->poller.expects = pool_expects;
+}
+
+static void init(td_pool *pool, struct loop *loop, const td_pool_opts *opts)
+{
+    struct arena *arena = arena_current();
+    bool processes = opts->kind == TD_PROCESSES;
+    td_shared_stats shared;
+
+    pool->loop = loop;
+    pool->opts = *opts;
+    if (loop_is_simulated(loop))
+        pool->kind = processes ? &worker_simulated_process : &worker_simulated_thread;
+    else
+        pool->kind = processes ? &worker_process : &worker_thread;
+    pool->cores = usable_cores();
+    pool->opts.workers = opts->workers ? opts->workers : pool->cores;
+    if (pool->opts.workers_max < pool->opts.workers)
+        pool->opts.workers_max = pool->opts.workers;
+    pool->wanted = pool->opts.workers;
+    pool->slots = pool->opts.workers_max + opts->stuck_max;
+    pool->queue_max = opts->queue == TD_QUEUE_NONE ? 0 : opts->queue ? opts->queue : QUEUE_DEFAULT;
+    td_shared_statistics(&shared);
+    pool->bytes_max = opts->queue_bytes ? opts->queue_bytes : shared.limit_bytes / 2;
+    pool->arena_owner = arena ? arena_new_owner(arena) : 0;
+    pool->busy_marked_at = td_now();
+    codel_init(&pool->codel, opts->delay_target_ns ? opts->delay_target_ns
+                             : pool->opts.workers_max > pool->opts.workers ? GROWTH_DELAY_NS : 0);
+    growth_init(&pool->growth, pool->opts.workers, pool->opts.workers_max);
+    init_lists(pool);
 }
 
 int td_pool_open(td_pool **out, const td_pool_opts *opts)
@@ -402,27 +183,13 @@ int td_pool_open(td_pool **out, const td_pool_opts *opts)
     pool = calloc(1, sizeof *pool);
     if (!pool)
         return -ENOMEM;
-    pool->loop = loop_of(self);
-    pool->opts = *opts;
-    if (loop_is_simulated(pool->loop))
-        pool->kind = opts->kind == TD_PROCESSES ? &worker_simulated_process : &worker_simulated_thread;
-    else
-        pool->kind = opts->kind == TD_PROCESSES ? &worker_process : &worker_thread;
-    pool->worker_count = opts->workers ? opts->workers : usable_cores();
-    pool->queue_max = opts->queue == TD_QUEUE_NONE ? 0 : opts->queue ? opts->queue : QUEUE_DEFAULT;
-    list_init(&pool->idle);
-    list_init(&pool->queue);
-    list_init(&pool->waiting);
+    init(pool, loop_of(self), opts);
     rc = build(pool);
-    if (rc == 0)
-        rc = listen_events(pool);
     if (rc < 0) {
         release(pool);
         return rc;
     }
-    pool->workers_alive = pool->worker_count;
-    for (unsigned i = 0; i < pool->worker_count; i++)
-        start_worker(&pool->workers[i]);
+    pool_start_wanted(pool);
     *out = pool;
     return 0;
 }
@@ -431,10 +198,16 @@ void td_pool_cancel(td_pool *pool)
 {
     if (task_self(__func__)->sched->forked)
         return;  /* a child would kill the parent's workers */
-    queue_fail_all(pool, -ECANCELED);
-    for (unsigned i = 0; i < pool->worker_count; i++)
+    for (unsigned i = 0; i < pool->slots; i++)
         if (pool->workers[i].phase == WORKER_BUSY)
-            pool_end_running(pool->workers[i].job, -ECANCELED);
+            worker_take_back(&pool->workers[i]);
+    queue_fail_all(pool, -ECANCELED, TD_REFUSED_NOT);
+    for (unsigned i = 0; i < pool->slots; i++) {
+        struct worker *worker = &pool->workers[i];
+
+        if (worker->phase == WORKER_BUSY && worker->given[worker->head % PAGE_SLOTS])
+            job_end_given(worker->given[worker->head % PAGE_SLOTS], -ECANCELED);
+    }
 }
 
 static void close_hurried(struct wait *wait)
@@ -445,7 +218,7 @@ static void close_hurried(struct wait *wait)
     task_unpark(closer->task, -ECANCELED);
 }
 
-/* Parks the closing task until somebody calls wake_closer. */
+/* Parks the closing task until somebody calls pool_wake_closer. */
 static int close_wait(td_pool *pool, struct td_task *self, bool abortable)
 {
     struct pool_closer closer = {{abortable ? close_hurried : NULL, "the end of a pool", 0}, self, pool};
@@ -456,6 +229,21 @@ static int close_wait(td_pool *pool, struct td_task *self, bool abortable)
     rc = task_park(self, &closer.wait);
     pool->loop->outside_pending--;
     return rc;
+}
+
+static void forget(td_pool *pool)
+{
+    struct timers *timers = &pool->loop->sched.timers;
+    struct arena *arena = arena_current();
+
+    timers_disarm(timers, &pool->patience);
+    timers_disarm(timers, &pool->window);
+    timers_disarm(timers, &pool->mending);
+    list_remove(&pool->poller.link);
+    list_remove(&pool->turn_end.link);
+    if (arena && arena_reclaim(arena, pool->arena_owner) > 0)
+        fail("td_pool_close: outputs of jobs are left over; this is a defect of the library");
+    release(pool);
 }
 
 int td_pool_close(td_pool *pool)
@@ -474,22 +262,61 @@ int td_pool_close(td_pool *pool)
         td_pool_cancel(pool);
     while (pool_has_work(pool))
         close_wait(pool, self, false);
-    for (unsigned i = 0; i < pool->worker_count; i++) {
-        struct worker *worker = &pool->workers[i];
-
-        if (worker->phase == WORKER_PAUSED) {
-            timers_disarm(&pool->loop->sched.timers, &worker->backoff);
-            pool_worker_gone(worker);
-        } else if (worker->phase == WORKER_IDLE) {
-            pool->kind->stop(worker);
-        }
-    }
-    while (pool->workers_alive > 0 || pool->graves > 0)
+    pool_retire_surplus(pool);
+    while (pool->alive > 0 || pool->graves > 0)
         close_wait(pool, self, false);
-    loop_io_cancel(pool->loop, &pool->event_op);
-    while (pool->event_listening)
-        close_wait(pool, self, false);
-    loop_forget(pool->loop, &pool->event_file);
-    release(pool);
+    forget(pool);
     return rc;
+}
+
+void td_pool_statistics(td_pool *pool, td_pool_stats *stats)
+{
+    td_time now = td_now();
+    td_shared_stats shared;
+
+    td_shared_statistics(&shared);
+    *stats = pool->stats;
+    stats->workers = pool->alive - pool->stuck;
+    stats->busy = pool->busy;
+    stats->workers_min = pool->opts.workers;
+    stats->workers_max = pool->opts.workers_max;
+    stats->stuck = pool->stuck;
+    stats->depth = queue_depth(pool);
+    stats->queue = pool->queue_max;
+    stats->bytes = pool->queued_bytes;
+    stats->queue_bytes = pool->bytes_max;
+    stats->oldest_age_ns = queue_oldest_age(pool, now);
+    stats->mean_ran_ns = pool->estimates.mean;
+    for (unsigned i = 0; i < pool->slots; i++)
+        if (pool->workers[i].page)
+            stats->notices_sent += atomic_load(&pool->workers[i].page->notices);
+    stats->wakes_suppressed = pool->jobs_given > stats->wakes_sent ? pool->jobs_given - stats->wakes_sent : 0;
+    stats->notices_suppressed = pool->service.count > stats->notices_sent ? pool->service.count - stats->notices_sent : 0;
+    stats->arena_used_bytes = shared.used_bytes;
+    stats->arena_quarantined_bytes = shared.quarantined_bytes;
+    stats->busy_share = pool_busy_share(pool, now);
+    stats->broken = pool->broken;
+}
+
+void td_pool_histograms(td_pool *pool, td_histogram *sojourn, td_histogram *service)
+{
+    if (sojourn)
+        *sojourn = pool->sojourn;
+    if (service)
+        *service = pool->service;
+}
+
+const char *td_refusal_name(td_refusal refusal)
+{
+    static const char *const names[TD_REFUSALS] = {"", "queue", "bytes", "dropped", "deadline", "delay", "memory", "broken",
+                                                   "closing"};
+
+    return refusal < TD_REFUSALS ? names[refusal] : "unknown";
+}
+
+const char *td_death_name(td_death death)
+{
+    static const char *const names[TD_DEATHS] = {"crash", "killed", "exit", "deadline", "cancel", "cpu", "forbidden", "corrupt"};
+
+    return death < TD_DEATHS ? names[death] : "unknown";
 }

@@ -85,6 +85,7 @@ static void process_ended(struct io_op *op, int result)
 {
     struct worker *worker = container_of(op, struct worker, pid_op);
     siginfo_t info = {0};
+    td_death cause = TD_DEATH_EXIT;
     char how[96] = "ended";
     int signal = 0;
 
@@ -98,13 +99,15 @@ static void process_ended(struct io_op *op, int result)
             snprintf(how, sizeof how, "exited with status %d", info.si_status);
         } else {
             signal = info.si_status;
+            cause = signal == SIGKILL ? TD_DEATH_KILLED : signal == SIGXCPU ? TD_DEATH_CPU :
+                    signal == SIGSYS ? TD_DEATH_FORBIDDEN : TD_DEATH_CRASH;
             snprintf(how, sizeof how, "was ended by signal %d (%s)", signal, sigdescr_np(signal));
         }
     }  /* ECHILD: somebody else in the program waited for it; it is dead all the same */
     loop_forget(worker->pool->loop, &worker->pid_file);
     close(worker->pid_file.fd);
     worker->pid_file.fd = -1;
-    pool_worker_died(worker, signal, how);
+    pool_worker_died(worker, signal, cause, how);
 }
 
 static void watch_process(struct worker *worker)
@@ -156,22 +159,25 @@ static void look_into_grave(struct td_timer *timer)
 
 static int abandon_page(struct worker *worker)
 {
-    struct worker old = *worker;
+    struct worker_page *old = worker->page;
+    int old_fd = worker->page_fd;
     struct grave *grave = malloc(sizeof *grave);
     int rc;
 
     if (!grave)
         return -ENOMEM;
-    rc = process_prepare(worker);
+    worker->page = NULL;
+    rc = worker_prepare(worker->pool, worker->index);
     if (rc < 0) {
+        worker->page = old;
+        worker->page_fd = old_fd;
         free(grave);
         return rc;
     }
-    atomic_store(&worker->page->word, word_make(worker->generation, worker->index, JOB_FREE));
-    atomic_store(&old.page->word, word_make(old.generation, old.index, JOB_STOP));
-    page_ring(old.page, false);
-    close(old.page_fd);
-    *grave = (struct grave){.pool = worker->pool, .page = old.page};
+    atomic_store(&page_slot(old, worker->head)->word, word_make(ticket_generation(worker->head), worker->index, 0, JOB_STOP));
+    (void)page_ring(old);
+    close(old_fd);
+    *grave = (struct grave){.pool = worker->pool, .page = old};
     timer_init(&grave->timer, look_into_grave);
     timers_arm(&worker->pool->loop->sched.timers, &grave->timer, td_after(GRAVE_LOOK_NS));
     worker->pool->graves++;
@@ -192,16 +198,15 @@ static void answered(struct zygote_request *request, int pidfd, pid_t pid)
     io_file_init(&worker->pid_file, pidfd);
     watch_process(worker);
     if (worker->pid_file.fd >= 0)  /* else it has died already, and that was dealt with */
-        pool_worker_up(worker);
+        pool_worker_born(worker);
 }
 
 static int process_start(struct worker *worker)
 {
-    atomic_store(&worker->page->pid, 0);
     list_init(&worker->request.link);
     worker->request.done = answered;
     worker->request.page_fd = worker->page_fd;
-    worker->request.event_fd = worker->pool->event_file.fd;
+    worker->request.event_fd = worker->pool->loop->wake_file.fd;
     return zygote_spawn(worker->pool->loop->zygote, &worker->request);
 }
 
@@ -210,6 +215,5 @@ const struct worker_kind worker_process = {
     .prepare = process_prepare,
     .start = process_start,
     .kill = process_kill,
-    .stop = process_kill,  /* an idle worker holds nothing: pool_worker_died reports it gone, for the pool is closing */
     .release = process_release,
 };

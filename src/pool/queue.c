@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Invariants: 1. A job is in a lane's `waiting`, or in its `queue`, or given to a worker; it leaves by job_finish, exactly once
+ * (law 7). 2. queued + given never exceeds wanted + queue_max, but for jobs that were put back.
+ */
 #include "pool/queue.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#include "base/fail.h"
+#include "base/probe.h"
 #include "shared/arena.h"
+#include "sync/waiters.h"
+#include "tandem/log.h"
+
+#define PASSED_OVER_MAX 32  /* jobs of higher lanes that may be given while one of a lower lane waits */
 
 static void count_outcome(td_pool_stats *stats, int rc, bool began)
 {
@@ -24,30 +32,84 @@ static void count_outcome(td_pool_stats *stats, int rc, bool began)
         stats->error++;
 }
 
+static void let_memory_go(struct job *job, int rc)
+{
+    struct arena *arena = arena_current();
+
+    if (job->output_to)
+        *job->output_to = rc >= 0 ? job->output : NULL;
+    if (job->output && rc >= 0 && job->output_to)
+        arena_give(arena, job->output);
+    else if (job->output)
+        arena_take_back(arena, job->output);
+    job->output = NULL;
+    job_unpin(job);
+}
+
+static void count_times(struct job *job)
+{
+    td_pool *pool = job->pool;
+    td_time ran_ns = job->report.ran_ns;
+
+    if (!job->report.queued_ns)
+        job->report.queued_ns = (job->given_at ? job->given_at : td_now()) - job->submitted_at;
+    if (!ran_ns)
+        return;
+    td_histogram_add(&pool->sojourn, job->report.queued_ns);
+    td_histogram_add(&pool->service, ran_ns);
+    pool->stats.ran_ns += ran_ns;
+    pool->busy_ns += ran_ns;
+    estimates_add(&pool->estimates, (uintptr_t)job->fn, ran_ns / (job->count ? job->count : 1));
+}
+
+static void tell(struct job *job, int rc)
+{
+    struct waiter *waiter;
+
+    job->rc = rc;
+    if (job->report_to)
+        *job->report_to = job->report;
+    if (!job->submitted) {
+        job->place = PLACE_OUTSIDE;
+        task_unpark(job->task, rc);
+        return;
+    }
+    job->place = PLACE_DONE;
+    if (job->task)  /* in td_submit, where it waited for room: it is told there, and the scope need not know */
+        task_unpark(job->task, rc);
+    else
+        scope_guest_done(&job->guest, rc, job->alone);
+    while (!list_empty(&job->waiters) && (waiter = waiters_wake(&job->waiters, rc)))
+        ;
+}
+
 void job_finish(struct job *job, int rc)
 {
     td_pool *pool = job->pool;
 
-    assert(job->place != PLACE_OUTSIDE);
+    assert(job->place != PLACE_OUTSIDE && job->place != PLACE_DONE);
     timers_disarm(&pool->loop->sched.timers, &job->deadline);
-    if (!job->report.queued_ns)
-        job->report.queued_ns = (job->dispatched ? job->dispatched : td_now()) - job->submitted;
-    if (job->report.ran_ns) {
-        pool->stats.ran_ns += job->report.ran_ns;
-        if (pool->stats.mean_ran_ns == 0)
-            pool->stats.mean_ran_ns = job->report.ran_ns;
-        pool->stats.mean_ran_ns += (job->report.ran_ns - pool->stats.mean_ran_ns) / 8;
-    }
-    count_outcome(&pool->stats, rc, job->place == PLACE_RUNNING);
-    job->place = PLACE_OUTSIDE;
+    count_times(job);
+    count_outcome(&pool->stats, rc, job->report.ran_ns > 0);
+    if (job->report.refusal)
+        pool->stats.refused[job->report.refusal]++;
+    let_memory_go(job, rc);
     pool->loop->outside_pending--;
     probe3(pool_done, pool, job, rc);
-    task_unpark(job->task, rc);
+    tell(job, rc);
 }
 
-static bool has_room(const td_pool *pool)
+static bool has_room(const td_pool *pool, const struct job *job)
 {
-    return pool->queued + pool->running < pool->worker_count + pool->queue_max;
+    return pool->queued + pool->given < pool->wanted + pool->queue_max &&
+           (pool->queued_bytes == 0 || pool->queued_bytes + job->bytes <= pool->bytes_max);
+}
+
+size_t queue_depth(const td_pool *pool)
+{
+    size_t held = pool->queued + pool->given;
+
+    return held > pool->busy ? held - pool->busy : 0;
 }
 
 static void enqueue(td_pool *pool, struct job *job)
@@ -55,235 +117,284 @@ static void enqueue(td_pool *pool, struct job *job)
     size_t depth;
 
     job->place = PLACE_QUEUED;
-    list_push_back(&pool->queue, &job->link);
+    list_push_back(&pool->lanes[job->lane].queue, &job->link);
     pool->queued++;
-    depth = pool->queued + pool->running > pool->worker_count ? pool->queued + pool->running - pool->worker_count : 0;
+    pool->queued_bytes += job->bytes;
+    depth = pool->queued + pool->given > pool->wanted ? pool->queued + pool->given - pool->wanted : 0;
     if (depth > pool->stats.depth_peak)
         pool->stats.depth_peak = depth;
+    if (pool->queued_bytes > pool->stats.bytes_peak)
+        pool->stats.bytes_peak = pool->queued_bytes;
+}
+
+/* A submitted job has its place now; whoever parked for it goes on, and the scope has the job. */
+static void accepted(struct job *job)
+{
+    struct td_task *task = job->task;
+
+    if (!job->submitted || !task)
+        return;
+    job->task = NULL;
+    scope_guest_enter(job->guest.scope, &job->guest);
+    task_unpark(task, 0);
 }
 
 void queue_admit_waiting(td_pool *pool)
 {
-    while (has_room(pool) && !list_empty(&pool->waiting))
-        enqueue(pool, container_of(list_pop_front(&pool->waiting), struct job, link));
-}
+    for (int i = 0; i < PRIORITIES; i++) {
+        struct td_list *waiting = &pool->lanes[i].waiting;
 
-void queue_put_back(td_pool *pool, struct job *job)
-{
-    job->place = PLACE_QUEUED;
-    job->worker = NULL;
-    job->dispatched = 0;
-    list_push_front(&pool->queue, &job->link);
-    pool->queued++;
-}
+        while (!list_empty(waiting)) {
+            struct job *job = container_of(waiting->next, struct job, link);
 
-/* Takes a job out of its list. */
-static void leave(struct job *job)
-{
-    list_remove(&job->link);
-    if (job->place == PLACE_QUEUED)
-        job->pool->queued--;
-}
-
-void queue_fail_all(td_pool *pool, int rc)
-{
-    struct td_list *lists[] = {&pool->queue, &pool->waiting};
-
-    for (int i = 0; i < 2; i++) {
-        while (!list_empty(lists[i])) {
-            struct job *job = container_of(lists[i]->next, struct job, link);
-
-            leave(job);
-            job_finish(job, rc);
+            if (!has_room(pool, job))
+                return;
+            list_remove(&job->link);
+            pool->waiting--;
+            enqueue(pool, job);
+            accepted(job);
         }
     }
 }
 
-static void end_job(struct job *job, int rc)
+void queue_put_back(struct job *job)
 {
     td_pool *pool = job->pool;
 
-    if (job->place == PLACE_RUNNING) {
-        pool_end_running(job, rc);
+    job->place = PLACE_QUEUED;
+    job->given_at = 0;
+    list_push_front(&pool->lanes[job->lane].queue, &job->link);
+    pool->queued++;
+    pool->queued_bytes += job->bytes;
+}
+
+/* Takes a job out of its lane. */
+static void leave(struct job *job)
+{
+    td_pool *pool = job->pool;
+
+    list_remove(&job->link);
+    if (job->place == PLACE_QUEUED) {
+        pool->queued--;
+        pool->queued_bytes -= job->bytes;
+    } else {
+        pool->waiting--;
+    }
+}
+
+static int refuse_queued(struct job *job, td_refusal refusal, int rc)
+{
+    leave(job);
+    job->report.refusal = refusal;
+    job_finish(job, rc);
+    return rc;
+}
+
+void queue_fail_all(td_pool *pool, int rc, td_refusal refusal)
+{
+    for (int i = 0; i < PRIORITIES; i++) {
+        struct td_list *lists[] = {&pool->lanes[i].queue, &pool->lanes[i].waiting};
+
+        for (int j = 0; j < 2; j++)
+            while (!list_empty(lists[j]))
+                refuse_queued(container_of(lists[j]->next, struct job, link), refusal, rc);
+    }
+}
+
+/* The lane whose turn it is: the highest, unless it has passed over a lower one too often. */
+static struct lane *next_lane(td_pool *pool)
+{
+    struct lane *first = NULL;
+
+    for (int i = 0; i < PRIORITIES; i++) {
+        struct lane *lane = &pool->lanes[i];
+
+        if (list_empty(&lane->queue))
+            continue;
+        if (!first)
+            first = lane;
+        else if (++lane->passed_over > PASSED_OVER_MAX)
+            first = lane;
+    }
+    if (first)
+        first->passed_over = 0;
+    return first;
+}
+
+struct job *queue_next(td_pool *pool, bool high_only)
+{
+    while (pool->queued > 0) {
+        struct lane *lane = high_only ? &pool->lanes[0] : next_lane(pool);
+        td_time now, sojourn;
+        struct job *job;
+
+        if (list_empty(&lane->queue))
+            return NULL;
+        job = container_of(lane->queue.next, struct job, link);
+        if (pool->codel.target == 0) {
+            leave(job);
+            return job;
+        }
+        now = td_now();
+        sojourn = now - job->submitted_at;
+        codel_job(&pool->codel, now, sojourn, pool->estimates.mean);
+        if (!pool->opts.delay_target_ns || job->keeps_place || !codel_drops(&pool->codel, sojourn, pool->estimates.mean)) {
+            leave(job);
+            return job;
+        }
+        refuse_queued(job, TD_REFUSED_DELAY, -EBUSY);
+    }
+    return NULL;
+}
+
+td_time queue_oldest_age(const td_pool *pool, td_time now)
+{
+    td_time oldest = 0;
+
+    for (int i = 0; i < PRIORITIES; i++) {
+        const struct td_list *lists[] = {&pool->lanes[i].queue, &pool->lanes[i].waiting};
+
+        for (int j = 0; j < 2; j++) {
+            td_time age = list_empty(lists[j]) ? 0 : now - container_of(lists[j]->next, struct job, link)->submitted_at;
+
+            oldest = age > oldest ? age : oldest;
+        }
+    }
+    return oldest;
+}
+
+void job_end(struct job *job, int rc)
+{
+    td_pool *pool = job->pool;
+
+    if (job->place == PLACE_GIVEN) {
+        job_end_given(job, rc);
         return;
     }
     leave(job);
     job_finish(job, rc);
-    pool_dispatch(pool);
-}
-
-static void deadline_passed(struct td_timer *timer)
-{
-    end_job(container_of(timer, struct job, deadline), -ETIMEDOUT);
-}
-
-static void caller_cancelled(struct wait *wait)
-{
-    struct job *job = container_of(wait, struct job, wait);
-
-    if (job->place == PLACE_RUNNING && (job->pool->opts.on_cancel == TD_CANCEL_FINISH || !job->pool->kind->kill)) {
-        job->unwanted = true;
-        return;
-    }
-    end_job(job, -ECANCELED);
+    (void)pool_dispatch(pool);
 }
 
 /* The queued job that waited longest, of those that may be dropped; NULL when there is none. */
 static struct job *oldest_droppable(td_pool *pool)
 {
-    for (struct td_list *at = pool->queue.next; at != &pool->queue; at = at->next) {
-        struct job *job = container_of(at, struct job, link);
+    struct job *oldest = NULL;
 
-        if (!job->keeps_place)
-            return job;
+    for (int i = 0; i < PRIORITIES; i++) {
+        for (struct td_list *at = pool->lanes[i].queue.next; at != &pool->lanes[i].queue; at = at->next) {
+            struct job *job = container_of(at, struct job, link);
+
+            if (job->keeps_place)
+                continue;
+            if (!oldest || job->submitted_at < oldest->submitted_at)
+                oldest = job;
+            break;
+        }
     }
-    return NULL;
+    return oldest;
 }
 
-/* Finds the job a place, by the policy. Returns 0 or -EBUSY. */
-static int admit(td_pool *pool, struct job *job, td_when_full when_full)
+/* Jobs that were given ahead, behind others, are older than all in the queue. */
+static void call_back_given(td_pool *pool)
 {
-    struct job *oldest;
-
-    job->keeps_place = when_full == TD_WAIT;
-    if (has_room(pool)) {
-        enqueue(pool, job);
-        return 0;
-    }
-    if (when_full == TD_WAIT) {
-        job->place = PLACE_WAITING;
-        list_push_back(&pool->waiting, &job->link);
-        return 0;
-    }
-    oldest = when_full == TD_DROP_OLDEST ? oldest_droppable(pool) : NULL;
-    if (!oldest) {
-        pool->stats.rejected++;
-        return -EBUSY;
-    }
-    leave(oldest);
-    job_finish(oldest, -EBUSY);
-    enqueue(pool, job);
-    return 0;
+    for (unsigned i = 0; pool->given > pool->busy && i < pool->slots; i++)
+        if (pool->workers[i].phase == WORKER_BUSY)
+            worker_take_back(&pool->workers[i]);
 }
 
-int queue_submit(td_pool *pool, struct td_task *self, struct job *job, const td_offload_opts *opts)
+static bool drop_for(td_pool *pool, const struct job *job)
 {
-    td_time limit = opts->deadline > 0 ? opts->deadline : pool->opts.deadline;
-    int rc = task_checkpoint(self);
+    call_back_given(pool);
+    while (!has_room(pool, job)) {
+        struct job *oldest = oldest_droppable(pool);
 
-    if (rc == 0 && pool->closing)
-        rc = -EPIPE;
-    if (rc < 0)
-        return rc;
-    list_init(&job->link);
-    job->wait = (struct wait){caller_cancelled, "a job in a pool", td_now()};
-    job->task = self;
-    job->pool = pool;
-    job->submitted = job->wait.since;
-    timer_init(&job->deadline, deadline_passed);
-    rc = admit(pool, job, opts->when_full == TD_POOL_DEFAULT ? pool->opts.when_full : opts->when_full);
-    if (rc < 0)
-        return rc;
-    pool->loop->outside_pending++;
-    probe2(pool_submit, pool, job);
-    if (limit > 0)
-        timers_arm(&pool->loop->sched.timers, &job->deadline, td_after(limit));
-    pool_dispatch(pool);
-    return task_park(self, &job->wait);
+        if (!oldest)
+            return false;
+        refuse_queued(oldest, TD_REFUSED_DROPPED, -EBUSY);
+    }
+    return true;
 }
 
-static int check_memory(td_pool *pool, const void *at, size_t size)
+/* What those before it will take, at the least, until it can begin. */
+static td_time backlog(const td_pool *pool, const struct job *job, td_time now)
 {
-    struct arena *arena = arena_current();
+    td_time sum = 0;
 
-    if (pool->kind->private || !at || !arena || arena_has(arena, at, size))  /* no arena: a forked child, refused later */
-        return 0;
-    td_log(TD_LOG_ERROR, "td_offload: %p is not in shared memory, and a worker process could not see it: allocate what a job "
-           "reads and writes with td_shared_alloc", at);
-    return -EFAULT;
+    for (int i = 0; i <= job->lane; i++)
+        for (const struct td_list *at = pool->lanes[i].queue.next; at != &pool->lanes[i].queue; at = at->next)
+            sum += container_of(at, struct job, link)->estimate_ns;
+    for (unsigned i = 0; i < pool->slots; i++) {
+        const struct worker *worker = &pool->workers[i];
+
+        if (worker->phase == WORKER_IDLE)
+            return 0;
+        for (uint64_t ticket = worker->head; worker->phase == WORKER_BUSY && ticket != worker->tail; ticket++) {
+            const struct job *before = worker->given[ticket % PAGE_SLOTS];
+            td_time ran = before && ticket == worker->head ? now - before->given_at : 0;
+
+            if (before && before->estimate_ns > ran)
+                sum += before->estimate_ns - ran;
+        }
+    }
+    return pool->wanted ? sum / (td_time)pool->wanted : sum;
 }
 
-int td_offload_with(td_pool *pool, td_fn fn, void *arg, const td_offload_opts *opts)
+/* The reasons to refuse a job although there may be room. */
+static td_refusal overload(td_pool *pool, struct job *job, td_time limit_ns)
 {
-    struct td_task *self = task_self("td_offload");
-    struct job job = {.fn = fn, .items = arg, .count = 1};
-    int rc;
+    td_time now = job->submitted_at;
 
-    if (!fn)
-        return -EINVAL;
-    rc = check_memory(pool, arg, 1);
-    if (rc == 0)
-        rc = queue_submit(pool, self, &job, opts);
-    if (opts->report)
-        *opts->report = job.report;
+    if (pool->opts.admit_by_deadline) {
+        job->estimate_ns = estimates_of(&pool->estimates, (uintptr_t)job->fn) * (td_time)job->count;
+        if (limit_ns > 0 && pool->busy > 0 && backlog(pool, job, now) > limit_ns)
+            return TD_REFUSED_DEADLINE;
+    }
+    if (pool->opts.delay_target_ns && !job->keeps_place &&
+        codel_refuses(&pool->codel, now, queue_oldest_age(pool, now), pool->estimates.mean))
+        return TD_REFUSED_DELAY;
+    return TD_REFUSED_NOT;
+}
+
+int job_refuse(struct job *job, td_refusal refusal, int rc)
+{
+    job->report.refusal = refusal;
+    job->pool->stats.refused[refusal]++;
+    if (rc == -EBUSY)
+        job->pool->stats.rejected++;
+    let_memory_go(job, rc);
+    if (job->report_to)
+        *job->report_to = job->report;
     return rc;
 }
 
-int td_offload(td_pool *pool, td_fn fn, void *arg)
+int queue_admit(struct job *job, td_when_full when_full, td_time limit_ns)
 {
-    return td_offload_with(pool, fn, arg, &(td_offload_opts){.when_full = TD_POOL_DEFAULT});
-}
+    td_pool *pool = job->pool;
+    td_refusal refusal;
 
-struct map {
-    td_pool *pool;
-    td_fn fn;
-    char *items;
-    size_t left, item_size;
-    unsigned workers;
-};
+    if (pool->closing)
+        return job_refuse(job, TD_REFUSED_CLOSING, -EPIPE);
+    if (pool->broken)
+        return job_refuse(job, TD_REFUSED_BROKEN, -EOWNERDEAD);
+    job->keeps_place = when_full == TD_WAIT;
+    refusal = overload(pool, job, limit_ns);
+    if (refusal)
+        return job_refuse(job, refusal, -EBUSY);
+    if (has_room(pool, job) || (when_full == TD_DROP_OLDEST && drop_for(pool, job))) {
+        enqueue(pool, job);
+    } else if (when_full == TD_WAIT) {
+        job->place = PLACE_WAITING;
+        list_push_back(&pool->lanes[job->lane].waiting, &job->link);
+        pool->waiting++;
+    } else {
+        bool slots = pool->queued + pool->given >= pool->wanted + pool->queue_max;
 
-/* Guided chunks: half of an even share of what is left, so that the last ones are small and end together. */
-static int map_feeder(void *arg)
-{
-    struct map *map = arg;
-    td_offload_opts opts = {.when_full = TD_WAIT};
-    int rc = 0;
-
-    while (rc >= 0 && map->left > 0) {
-        size_t count = map->left / (2 * map->workers);
-        struct job job = {.fn = map->fn, .items = map->items, .item_size = map->item_size};
-
-        job.count = count ? count : 1;
-        map->items += job.count * map->item_size;
-        map->left -= job.count;
-        rc = queue_submit(map->pool, task_self(__func__), &job, &opts);
+        return job_refuse(job, slots ? TD_REFUSED_QUEUE : TD_REFUSED_BYTES, -EBUSY);
     }
-    return rc < 0 ? rc : 0;
-}
-
-int td_pool_map(td_pool *pool, td_fn fn, void *items, size_t count, size_t item_size)
-{
-    struct td_task *self = task_self(__func__);
-    struct map map = {pool, fn, items, count, item_size, pool->worker_count};
-    size_t feeders = 2 * (size_t)pool->worker_count, bytes;
-    td_scope scope;
-    int rc = task_checkpoint(self), joined;
-
-    if (rc < 0)
-        return rc;
-    if (!fn || !item_size || (count && !items) || __builtin_mul_overflow(count, item_size, &bytes))
-        return -EINVAL;
-    if (count == 0)
-        return 0;
-    rc = check_memory(pool, items, bytes);
-    if (rc < 0)
-        return rc;
-    td_scope_open(&scope);
-    rc = td_spawn(&scope, map_feeder, &map);
-    for (size_t i = 1; i < feeders && i < count; i++)
-        if (td_spawn(&scope, map_feeder, &map) < 0)
-            break;  /* fewer feeders do the same work */
-    joined = td_scope_join(&scope);
-    return joined < 0 ? joined : rc;
-}
-
-void td_pool_statistics(td_pool *pool, td_pool_stats *stats)
-{
-    *stats = pool->stats;
-    stats->workers = pool->worker_count;
-    stats->busy = (unsigned)pool->running;
-    stats->depth = pool->queued;
-    stats->queue = pool->queue_max;
-    if (!list_empty(&pool->queue))
-        stats->oldest_age_ns = td_now() - container_of(pool->queue.next, struct job, link)->submitted;
+    pool->loop->outside_pending++;
+    probe2(pool_submit, pool, job);
+    if (limit_ns > 0)
+        timers_arm(&pool->loop->sched.timers, &job->deadline, job->submitted_at + limit_ns);
+    return 0;
 }

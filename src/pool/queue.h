@@ -1,29 +1,49 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A pool's queue: who gets in, who waits, who gives way.
+ * A pool's queue: who gets in, who waits, who gives way, who is next.
  */
 #ifndef TANDEM_POOL_QUEUE_H
 #define TANDEM_POOL_QUEUE_H
 
 #include "pool/pool.h"
 
-/* Ends a job that is in no list and has no worker: counts the outcome, fills the report, wakes its task. */
+/* Fills in what a caller asked to be told, of a job that never was in the pool. */
+int job_refuse(struct job *job, td_refusal refusal, int rc);
+
+/* Finds the job a place, by the policy. Returns 0: accepted, or waiting for room; or why not. `limit_ns`: its time; 0: any. */
+int queue_admit(struct job *job, td_when_full when_full, td_time limit_ns);
+
+/* Ends a job that is in no list and has no worker: counts the outcome, fills the report, wakes who waits. */
 void job_finish(struct job *job, int rc);
 
-/* Moves jobs from `waiting` to the queue while there is room. */
+/* Ends a job wherever it is. */
+void job_end(struct job *job, int rc);
+
+/* The job that is to be given next, taken out; NULL when there is none. `high_only`: to a reserved worker. */
+struct job *queue_next(td_pool *pool, bool high_only);
+
+/* Moves jobs that wait for room into the queue while there is room. */
 void queue_admit_waiting(td_pool *pool);
 
 /* Gives a job back that its worker never began: to the front, for it has waited its turn. */
-void queue_put_back(td_pool *pool, struct job *job);
+void queue_put_back(struct job *job);
 
 /* Ends all jobs that no worker has. */
-void queue_fail_all(td_pool *pool, int rc);
+void queue_fail_all(td_pool *pool, int rc, td_refusal refusal);
 
-/* Submits the job and parks the caller until its outcome. */
-int queue_submit(td_pool *pool, struct td_task *self, struct job *job, const td_offload_opts *opts);
+/* How many jobs wait, those included that were given and cannot have begun. */
+size_t queue_depth(const td_pool *pool);
+td_time queue_oldest_age(const td_pool *pool, td_time now);
 
-/* pool.c: gives queued jobs to idle workers; ends a running job. */
-void pool_dispatch(td_pool *pool);
-void pool_end_running(struct job *job, int rc);
+/* Makes a job of fn(items); the rest is zero. */
+void job_init(struct job *job, td_pool *pool, td_fn fn, void *items);
+
+/* Holds the block that [at, at + size) lies in. Returns 0, or -EFAULT after a log line. */
+int job_pin(struct job *job, const void *at, size_t size);
+
+void job_unpin(struct job *job);
+
+/* Submits the job for the calling task and parks it until the outcome. `limit_ns`: its time; 0: any. */
+int job_run(struct td_task *self, struct job *job, td_when_full when_full, td_time limit_ns);
 
 #endif

@@ -32,27 +32,47 @@ static td_time run_time(const struct worker *worker)
     return delay(worker) * (td_time)(1 + dice_below(&sim->net, RUN_DELAYS));
 }
 
-static uint64_t word(const struct worker *worker, enum job_state state)
-{
-    return word_make(worker->generation, worker->index, state);
-}
-
 /* The job begins. Its effects are there at once; that it is done is seen later. A death may come before or after them. */
 static void begin(struct worker *worker)
 {
     struct backend *sim = worker->pool->loop->backend;
     bool dies = worker->pool->kind->kill && sim_chance(sim, sim->faults.death, &sim->stats.deaths);
-    struct worker_page *page = worker->page;
+    struct job_slot *slot = page_slot(worker->page, worker->head);
+    uint64_t ready = atomic_load(&slot->word);
 
     if (dies && dice_below(&sim->net, 3) == 0) {  /* before it began: another worker gets the job */
         next_stage(worker, STAGE_DEAD, delay(worker));
         return;
     }
-    page_move(page, word(worker, JOB_READY), word(worker, JOB_RUNNING));
-    atomic_store(&page->started, td_now());
+    if (word_state(ready) != JOB_READY || !slot_begin(slot, ready))
+        return;  /* taken back */
+    atomic_store(&slot->started, td_now());
+    worker->simulated_rc = -ECANCELED;
     if (!dies || dice_below(&sim->net, 2))
-        atomic_store(&page->rc, page_run(page));
+        worker->simulated_rc = slot_run(slot);
     next_stage(worker, dies ? STAGE_DEAD : STAGE_END, run_time(worker));
+}
+
+static void end(struct worker *worker)
+{
+    struct job_slot *slot = page_slot(worker->page, worker->head);
+    uint64_t word = atomic_load(&slot->word);
+
+    atomic_store(&slot->ended, td_now());
+    slot_end(slot, word_with(word & ~((uint64_t)JOB_ASKED << 8), JOB_READY), worker->simulated_rc);
+    pool_worker_done(worker);
+}
+
+/* Its init runs here and now, as its jobs do. */
+static void birth(struct worker *worker)
+{
+    struct worker_page *page = worker->page;
+    int rc = page_init(page);
+
+    if (rc < 0)
+        pool_worker_failed(worker, rc);
+    else
+        pool_worker_born(worker);
 }
 
 static void stage_over(struct td_timer *timer)
@@ -62,18 +82,16 @@ static void stage_over(struct td_timer *timer)
     sim_note(worker->pool->loop->backend, "worker", worker->index, worker->stage);
     switch (worker->stage) {
     case STAGE_BIRTH:
-        pool_worker_up(worker);
+        birth(worker);
         break;
     case STAGE_BEGIN:
         begin(worker);
         break;
     case STAGE_END:
-        atomic_store(&worker->page->ended, td_now());
-        page_move(worker->page, word(worker, JOB_RUNNING), word(worker, JOB_DONE));
-        pool_worker_done(worker);
+        end(worker);
         break;
     case STAGE_DEAD:
-        pool_worker_died(worker, SIGKILL, "died, as the simulation would have it");
+        pool_worker_died(worker, SIGKILL, TD_DEATH_KILLED, "died, as the simulation would have it");
         break;
     }
 }
@@ -96,6 +114,7 @@ static int simulated_start(struct worker *worker)
 
 static void simulated_ring(struct worker *worker)
 {
+    timers_disarm(&worker->pool->loop->sched.timers, &worker->simulated);  /* of a job that was taken back */
     next_stage(worker, STAGE_BEGIN, delay(worker));
 }
 
@@ -108,6 +127,8 @@ static void simulated_kill(struct worker *worker)
 static void simulated_stop(struct worker *worker)
 {
     timers_disarm(&worker->pool->loop->sched.timers, &worker->simulated);
+    if (worker->page->exit)
+        worker->page->exit(worker->page->arg);
     pool_worker_gone(worker);
 }
 
@@ -119,6 +140,7 @@ static void simulated_release(struct worker *worker)
 
 const struct worker_kind worker_simulated_thread = {
     .private = true,
+    .one_job = true,
     .prepare = simulated_prepare,
     .start = simulated_start,
     .ring = simulated_ring,
@@ -128,6 +150,7 @@ const struct worker_kind worker_simulated_thread = {
 
 const struct worker_kind worker_simulated_process = {
     .private = false,
+    .one_job = true,
     .prepare = simulated_prepare,
     .start = simulated_start,
     .ring = simulated_ring,

@@ -26,13 +26,13 @@ static void *thread_main(void *arg)
     arena_adopt(start->arena);
     free(start);
     worker_lower_weight();
-    page_serve(worker->page, worker->pool->event_file.fd, true);
+    (void)page_serve(worker->page, worker->pool->loop->wake_file.fd);
     return NULL;
 }
 
 static int thread_prepare(struct worker *worker)
 {
-    worker->page = aligned_alloc(64, (sizeof *worker->page + 63) / 64 * 64);
+    worker->page = aligned_alloc(_Alignof(struct worker_page), sizeof *worker->page);
     if (!worker->page)
         return -ENOMEM;
     memset(worker->page, 0, sizeof *worker->page);
@@ -56,18 +56,18 @@ static int thread_start(struct worker *worker)
         free(start);
         return rc;
     }
-    pool_worker_up(worker);
+    pool_worker_born(worker);
     return 0;
 }
 
-static void thread_stop(struct worker *worker)
+static bool thread_ended(struct worker *worker)
 {
-    struct worker_page *page = worker->page;
+    int up = atomic_load(&worker->page->up);
 
-    page_move(page, atomic_load(&page->word), word_make(worker->generation, worker->index, JOB_STOP));
-    page_ring(page, true);
-    pthread_join(worker->thread, NULL);  /* it is idle, so this is a matter of microseconds */
-    pool_worker_gone(worker);
+    if (up >= 0 && up != PAGE_ENDED)
+        return false;
+    pthread_join(worker->thread, NULL);  /* it does nothing any more, so this is a matter of microseconds */
+    return true;
 }
 
 static void thread_release(struct worker *worker)
@@ -79,6 +79,6 @@ const struct worker_kind worker_thread = {
     .private = true,
     .prepare = thread_prepare,
     .start = thread_start,
-    .stop = thread_stop,
+    .ended = thread_ended,
     .release = thread_release,
 };

@@ -60,8 +60,7 @@ static _Noreturn void worker_main(struct worker_page *page, int event_fd, pid_t 
     prctl(PR_SET_NAME, "tandem-worker");
     keep_only(event_fd, event_fd);
     worker_lower_weight();
-    page_serve(page, event_fd, false);
-    _exit(0);
+    _exit(page_serve(page, event_fd) < 0 ? 1 : 0);
 }
 
 /*

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Invariants: 1. Every task's innermost scope is open. 2. A scope inside a cancelled one is cancelled, unless it or
- * one between is shielded. 3. `running` is the length of `tasks`. 4. A scope's children are opened by its owner or
+ * one between is shielded. 3. `running` is the length of `tasks` and
+ * `guests` together. 4. A scope's children are opened by its owner or
  * by its tasks, so its subtree holds every task it concerns.
  */
 #include <errno.h>
@@ -28,6 +29,7 @@ void scope_init(struct td_scope *scope, struct td_scope *parent, struct td_task 
     scope->open = true;
     scope->cancelled = scope->joining = scope->declined = scope->shielded = scope->collecting = false;
     list_init(&scope->tasks);
+    list_init(&scope->guests);
     list_init(&scope->children);
     list_init(&scope->sibling);
     timer_init(&scope->deadline, deadline_passed);
@@ -132,6 +134,23 @@ struct td_scope *scope_walk(struct td_scope *root, struct td_scope *at)
     return walk_next(root, at, true);
 }
 
+/* One that ends may end others, so that no link is to be trusted. Each is asked once. */
+static void cancel_guests(struct td_scope *scope)
+{
+    struct td_list asked;
+
+    list_init(&asked);
+    while (!list_empty(&scope->guests)) {
+        struct scope_guest *guest = container_of(scope->guests.next, struct scope_guest, link);
+
+        list_remove(&guest->link);
+        list_push_back(&asked, &guest->link);
+        guest->cancel(guest);
+    }
+    while (!list_empty(&asked))
+        list_push_back(&scope->guests, list_pop_front(&asked));
+}
+
 static void cancel_one(struct td_scope *scope, enum cause cause)
 {
     scope->cancelled = true;
@@ -144,6 +163,8 @@ static void cancel_one(struct td_scope *scope, enum cause cause)
     }
     if (scope->owner && scope->owner->scope == scope)
         interrupt(scope->owner);
+    if (!list_empty(&scope->guests))
+        cancel_guests(scope);
 }
 
 static void cancel_tree(struct td_scope *root, enum cause cause)
@@ -208,13 +229,13 @@ bool td_scope_cancelled(const td_scope *scope)
     return scope->cancelled;
 }
 
-static void count_failure(struct td_scope *scope, const struct td_task *task, int rc)
+static void count_failure(struct td_scope *scope, int rc, bool cancelled_alone)
 {
     if (rc == -ECANCELED && scope->cancelled) {
         scope->declined = true;  /* an effect of the cancellation, not a failure of its own */
         return;
     }
-    if (rc == -ECANCELED && task->cancelled)
+    if (rc == -ECANCELED && cancelled_alone)
         return;  /* whoever cancelled it alone knows */
     scope->failures++;
     if (!scope->failure)
@@ -293,17 +314,35 @@ td_time td_deadline(void)
     return earliest;
 }
 
-void scope_task_done(struct td_scope *scope, struct td_task *task, int rc)
+static inline void one_less(struct td_scope *scope, int rc, bool cancelled_alone)
 {
-    task->sibling.prev->next = task->sibling.next;
-    task->sibling.next->prev = task->sibling.prev;
     scope->running--;
     if (rc < 0)
-        count_failure(scope, task, rc);
+        count_failure(scope, rc, cancelled_alone);
     if (scope->running == 0 && scope->joining) {
         scope->joining = false;
         task_unpark(scope->owner, 0);
     }
+}
+
+void scope_task_done(struct td_scope *scope, struct td_task *task, int rc)
+{
+    task->sibling.prev->next = task->sibling.next;
+    task->sibling.next->prev = task->sibling.prev;
+    one_less(scope, rc, task->cancelled);
+}
+
+void scope_guest_enter(td_scope *scope, struct scope_guest *guest)
+{
+    guest->scope = scope;
+    list_push_back(&scope->guests, &guest->link);
+    scope->running++;
+}
+
+void scope_guest_done(struct scope_guest *guest, int rc, bool alone)
+{
+    list_remove(&guest->link);
+    one_less(guest->scope, rc, alone);
 }
 
 /* What a joined scope's tasks have come to; its owner is in the scope around it again. */

@@ -214,6 +214,21 @@ static inline void task_unpark(struct td_task *task, int rc)
     ready_push(sched, task);
 }
 
+/*
+ * What belongs to a scope and is no task: the scope's cancellation reaches it through `cancel`, which may end it at once; its
+ * join waits for it; and its failure is one like a task's. Only cancelled tasks' owners must not wait in `cancel`.
+ */
+struct scope_guest {
+    struct td_list link;  /* in scope->guests */
+    td_scope *scope;      /* open, of the calling task's loop */
+    void (*cancel)(struct scope_guest *guest);
+};
+
+void scope_guest_enter(td_scope *scope, struct scope_guest *guest);
+
+/* It is over. `alone`: it alone was cancelled, so that its -ECANCELED is no failure. */
+void scope_guest_done(struct scope_guest *guest, int rc, bool alone);
+
 /* Only this room calls these. */
 
 /* The pool of stacks of this size, 0 being the default; NULL when it is out of range. */

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A map is tasks that each hand in one chunk after the other: as many as chunks may be under way. Guided chunks (Polychronopoulos
+ * and Kuck, 1987): half of an even share of what is left, so that the last ones are small and end together.
+ */
+#include <errno.h>
+
+#include "pool/queue.h"
+
+struct map {
+    td_pool *pool;
+    td_fn fn;
+    char *items;
+    size_t left, item_size, chunk_max;
+    int *results;
+    td_map_opts opts;
+    int failure;   /* the first; with `collect` it is told at the end */
+};
+
+static size_t next_chunk(const struct map *map)
+{
+    size_t count = map->left / (2 * (size_t)map->pool->wanted);
+
+    count = count < map->chunk_max ? count : map->chunk_max;
+    return count ? count : 1;
+}
+
+static int run_chunk(struct map *map, struct td_task *self)
+{
+    static const unsigned char lanes[] = {[TD_PRIORITY_HIGH] = 0, [TD_PRIORITY_NORMAL] = 1, [TD_PRIORITY_LOW] = 2};
+    struct job job;
+    int rc = task_checkpoint(self);
+
+    if (rc < 0)
+        return rc;
+    job_init(&job, map->pool, map->fn, map->items);
+    job.count = (uint32_t)next_chunk(map);
+    job.size = (uint32_t)map->item_size;
+    job.extra = (char *)map->results;
+    job.flags = JOB_ITEMS | (map->opts.collect ? JOB_COLLECT : 0);
+    job.lane = lanes[map->opts.priority];
+    map->items += job.count * map->item_size;
+    map->left -= job.count;
+    map->results = map->results ? map->results + job.count : NULL;
+    rc = job_pin(&job, job.items, job.count * map->item_size);
+    job.bytes = job.count * map->item_size;
+    if (rc == 0)
+        rc = job_run(self, &job, TD_WAIT, map->opts.deadline > 0 ? map->opts.deadline : map->pool->opts.deadline);
+    return rc;
+}
+
+static int map_feeder(void *arg)
+{
+    struct map *map = arg;
+
+    while (map->left > 0) {
+        int rc = run_chunk(map, task_self(__func__));
+
+        if (rc < 0 && (!map->opts.collect || rc == -ECANCELED))
+            return rc;
+        if (rc < 0 && (rc == -EOWNERDEAD || rc == -ETIMEDOUT) && !map->failure)
+            map->failure = rc;
+    }
+    return 0;
+}
+
+static int run_feeders(struct map *map, size_t feeders)
+{
+    td_scope scope;
+    int rc, joined;
+
+    td_scope_open(&scope);
+    rc = td_spawn(&scope, map_feeder, map);
+    for (size_t i = 1; i < feeders; i++)
+        if (td_spawn(&scope, map_feeder, map) < 0)
+            break;  /* fewer feeders do the same work */
+    joined = td_scope_join(&scope);
+    return joined < 0 ? joined : rc < 0 ? rc : map->failure;
+}
+
+/* The whole of what a worker reads and writes is in shared memory. */
+static int check_memory(td_pool *pool, struct map *map, size_t count, size_t bytes)
+{
+    struct job probe;
+    int rc;
+
+    job_init(&probe, pool, map->fn, map->items);
+    rc = job_pin(&probe, map->items, bytes);
+    job_unpin(&probe);
+    if (rc == 0 && map->results) {
+        rc = job_pin(&probe, map->results, count * sizeof *map->results);
+        job_unpin(&probe);
+    }
+    return rc;
+}
+
+int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t item_size, const td_map_opts *opts)
+{
+    struct map map = {pool, fn, items, count, item_size, opts->chunk_max, opts->results, *opts, 0};
+    size_t feeders = opts->window ? opts->window : 2 * (size_t)pool->wanted, bytes;
+    struct td_task *self;
+    int rc;
+
+    if (job_inside() && !task_running)
+        return -EDEADLK;
+    self = task_self("td_pool_map");
+    rc = task_checkpoint(self);
+    if (rc < 0)
+        return rc;
+    if (!fn || !item_size || item_size > UINT32_MAX || (count && !items) || opts->priority > TD_PRIORITY_LOW ||
+        opts->deadline < 0 || __builtin_mul_overflow(count, item_size, &bytes) ||
+        (opts->results && count > SIZE_MAX / sizeof *opts->results))
+        return -EINVAL;
+    if (count == 0)
+        return 0;
+    if (map.chunk_max == 0 || map.chunk_max > UINT32_MAX)
+        map.chunk_max = UINT32_MAX;
+    rc = check_memory(pool, &map, count, bytes);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; opts->results && i < count; i++)
+        opts->results[i] = -ECANCELED;
+    return run_feeders(&map, feeders < count ? feeders : count);
+}
+
+int td_pool_map(td_pool *pool, td_fn fn, void *items, size_t count, size_t item_size)
+{
+    static const td_map_opts defaults;
+
+    return td_pool_map_with(pool, fn, items, count, item_size, &defaults);
+}

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The lives of workers: birth, deaths and what follows from them, growth, retirement.
+ *
+ * Invariants: 1. A worker is in idle[] exactly in phase IDLE, and in `watched` in phases BUSY, STUCK, RETIRING and, while its
+ * init runs, STARTING. 2. `alive` counts those that are not GONE.
+ */
+#include "pool/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "pool/queue.h"
+#include "shared/arena.h"
+#include "tandem/error.h"
+#include "tandem/log.h"
+
+#define QUICK_RETRIES 10          /* of starting a worker, a few milliseconds apart: the zygote may have been killed */
+#define QUICK_RETRY_NS 5000000
+#define RETRY_NS 100000000
+#define FAILURES_MAX 40           /* then whoever waits is told */
+#define BACKOFF_FIRST_NS 10000000
+#define BACKOFF_MAX_NS 1000000000
+#define FREE_DEATHS 3             /* deaths in a row that are replaced at once */
+#define DEATHS_MAX 10             /* that cost a job, in a row, without a finished job in between: the pool is broken */
+#define MEND_FIRST_NS 1000000000
+#define MEND_MAX_NS 60000000000
+#define WINDOW_NS 1000000000      /* of growth */
+
+/* Workers that work, or soon will. */
+static unsigned in_service(const td_pool *pool)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < pool->slots; i++) {
+        enum worker_phase phase = pool->workers[i].phase;
+
+        count += phase != WORKER_GONE && phase != WORKER_RETIRING && phase != WORKER_STUCK;
+    }
+    return count;
+}
+
+static struct timers *timers_of(td_pool *pool)
+{
+    return &pool->loop->sched.timers;
+}
+
+int worker_prepare(td_pool *pool, unsigned index)
+{
+    struct worker *worker = &pool->workers[index];
+    struct worker_page *page;
+    int rc;
+
+    if (worker->page)
+        return 0;
+    rc = pool->kind->prepare(worker);
+    if (rc < 0)
+        return rc;
+    page = worker->page;
+    page->flags = (pool->kind->private ? PAGE_PRIVATE : 0u) | (pool->opts.strict ? PAGE_STRICT : 0u);
+    page->owner = worker->index;
+    page->memory_max = pool->opts.memory_max;
+    page->cpu_max_ns = pool->opts.cpu_max_ns;
+    page->init = pool->opts.worker_init;
+    page->exit = pool->opts.worker_exit;
+    page->arg = pool->opts.worker_arg;
+    return 0;
+}
+
+void worker_watch(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+
+    list_remove(&worker->link);
+    list_push_back(&pool->watched, &worker->link);
+    if (!list_linked(&pool->poller.link))
+        list_push_back(&pool->loop->pollers, &pool->poller.link);
+}
+
+void worker_idle(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+
+    worker->phase = WORKER_IDLE;
+    list_remove(&worker->link);
+    list_push_front(&pool->idle[worker->reserved], &worker->link);
+    if (list_empty(&pool->watched))
+        list_remove(&pool->poller.link);
+    if (pool->alive - pool->stuck > pool->wanted || (pool->closing && !pool_has_work(pool)))
+        pool_retire_surplus(pool);
+}
+
+static void now_gone(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+
+    assert(worker->head == worker->tail && worker->phase != WORKER_GONE);
+    list_remove(&worker->link);
+    if (list_empty(&pool->watched))
+        list_remove(&pool->poller.link);
+    worker->phase = WORKER_GONE;
+    if (worker->page)
+        pool->stats.notices_sent += atomic_exchange(&worker->page->notices, 0);
+    if (pool->warm == worker)
+        pool->warm = NULL;
+    if (--pool->alive == 0)
+        pool_wake_closer(pool);
+}
+
+void pool_worker_gone(struct worker *worker)
+{
+    now_gone(worker);
+    pool_start_wanted(worker->pool);
+}
+
+void pool_grave_closed(td_pool *pool)
+{
+    if (--pool->graves == 0)
+        pool_wake_closer(pool);
+}
+
+/* Its init is over, or it has none. */
+static void now_up(struct worker *worker)
+{
+    worker->pool->failures_in_row = 0;
+    worker_idle(worker);
+    if (worker->phase == WORKER_IDLE)
+        (void)pool_dispatch(worker->pool);
+}
+
+void pool_worker_born(struct worker *worker)
+{
+    worker->born = true;
+    if (!worker->pool->opts.worker_init || worker->pool->kind->ring) {
+        now_up(worker);
+        return;
+    }
+    worker_watch(worker);
+    worker_check_birth(worker);
+}
+
+void worker_check_birth(struct worker *worker)
+{
+    int up = atomic_load(&worker->page->up);
+
+    if (!worker->born || up == 0)
+        return;
+    if (up > 0)
+        now_up(worker);
+    else if (worker->pool->kind->ended && worker->pool->kind->ended(worker))
+        pool_worker_failed(worker, up);  /* of a process the death will be told */
+}
+
+void worker_check_end(struct worker *worker)
+{
+    if (worker->pool->kind->ended && worker->pool->kind->ended(worker))
+        pool_worker_gone(worker);
+}
+
+void pool_worker_done(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+
+    (void)worker_collect(worker);
+    (void)pool_dispatch(pool);
+}
+
+void worker_kill(struct worker *worker, int rc, td_death cause)
+{
+    if (worker->phase != WORKER_BUSY)
+        return;
+    timers_disarm(timers_of(worker->pool), &worker->backoff);
+    worker->phase = WORKER_DYING;
+    worker->kill_rc = rc;
+    worker->kill_cause = cause;
+    worker->pool->kind->kill(worker);
+}
+
+static void start_later(struct worker *worker, td_time wait_ns)
+{
+    worker->phase = WORKER_PAUSED;
+    list_remove(&worker->link);
+    timers_arm(timers_of(worker->pool), &worker->backoff, td_after(wait_ns));
+}
+
+/* PAUSED: time to be replaced. BUSY: the job that was asked to end had its time. */
+void worker_backoff_over(struct td_timer *timer)
+{
+    struct worker *worker = container_of(timer, struct worker, backoff);
+    td_pool *pool = worker->pool;
+
+    if (worker->phase == WORKER_PAUSED) {
+        if (in_service(pool) > pool->wanted)
+            pool_worker_gone(worker);
+        else
+            worker_start(worker);
+        return;
+    }
+    (void)worker_collect(worker);
+    if (worker->phase == WORKER_BUSY && worker->head != worker->tail && worker->given[worker->head % PAGE_SLOTS]->end_rc)
+        worker_kill_over(worker->given[worker->head % PAGE_SLOTS], worker->given[worker->head % PAGE_SLOTS]->end_rc);
+}
+
+void worker_start(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+    uint64_t first = (worker->tail + PAGE_SLOTS) / PAGE_SLOTS * PAGE_SLOTS;
+    int rc;
+
+    assert(worker->head == worker->tail);
+    if (worker->phase == WORKER_GONE)
+        pool->alive++;
+    worker->phase = WORKER_STARTING;
+    worker->born = worker->slow = false;
+    worker->kill_rc = 0;
+    if (pool->warm == worker)
+        pool->warm = NULL;
+    rc = worker_prepare(pool, worker->index);
+    if (rc == 0) {
+        pool->stats.notices_sent += atomic_load(&worker->page->notices);
+        worker->head = worker->tail = worker->head_seen = first;
+        page_reset(worker->page, first);
+        rc = pool->kind->start(worker);
+    }
+    if (rc < 0)
+        pool_worker_failed(worker, rc);
+}
+
+void pool_worker_failed(struct worker *worker, int rc)
+{
+    td_pool *pool = worker->pool;
+
+    if ((pool->closing && !pool_has_work(pool)) || in_service(pool) > pool->wanted) {
+        now_gone(worker);
+        return;
+    }
+    if (pool->failures_in_row++ == QUICK_RETRIES)
+        td_log(TD_LOG_ERROR, "%s: no worker can be started: %s; trying on", pool_name(pool), td_strerror(rc));
+    start_later(worker, pool->failures_in_row <= QUICK_RETRIES ? QUICK_RETRY_NS : RETRY_NS);
+    if (pool->failures_in_row > FAILURES_MAX && pool->given == 0 && list_empty(&pool->idle[0]) && list_empty(&pool->idle[1]))
+        queue_fail_all(pool, rc, TD_REFUSED_NOT);  /* nobody will run what waits: say so rather than never */
+}
+
+static void break_down(td_pool *pool)
+{
+    unsigned doublings = pool->breaks_in_row < 6 ? pool->breaks_in_row : 6;
+    td_time wait_ns = (td_time)MEND_FIRST_NS << doublings;
+
+    pool->breaks_in_row++;
+    pool->broken = true;
+    td_log(TD_LOG_ERROR, "%s: %u workers died in a row, and no job was finished in between: refusing work for %.0f s",
+           pool_name(pool), pool->losses_in_row, (double)(wait_ns < MEND_MAX_NS ? wait_ns : MEND_MAX_NS) / 1e9);
+    timers_arm(timers_of(pool), &pool->mending, td_after(wait_ns < MEND_MAX_NS ? wait_ns : MEND_MAX_NS));
+    queue_fail_all(pool, -EOWNERDEAD, TD_REFUSED_BROKEN);
+}
+
+/* Half open: one more death breaks it again, a finished job mends it. */
+void pool_mended(struct td_timer *timer)
+{
+    td_pool *pool = container_of(timer, td_pool, mending);
+
+    pool->broken = false;
+    pool->losses_in_row = DEATHS_MAX - 1;
+}
+
+static td_time backoff_of(const td_pool *pool)
+{
+    unsigned doublings;
+
+    if (pool->deaths_in_row <= FREE_DEATHS)
+        return 0;
+    doublings = pool->deaths_in_row - FREE_DEATHS - 1;
+    return doublings > 6 ? BACKOFF_MAX_NS : (td_time)BACKOFF_FIRST_NS << doublings;
+}
+
+static void count_death(struct worker *worker, td_death cause, const char *how)
+{
+    td_pool *pool = worker->pool;
+
+    pool->stats.deaths++;
+    pool->stats.deaths_by[cause]++;
+    if (worker->phase == WORKER_DYING && cause != TD_DEATH_CORRUPT)
+        return;  /* it was our decision */
+    pool->deaths_in_row++;
+    td_log(TD_LOG_WARNING, "%s: worker %u (pid %d) %s%s; starting another", pool_name(pool), worker->index, (int)worker->pid,
+           how, worker->head != worker->tail ? " while it ran a job" : "");
+}
+
+void pool_worker_died(struct worker *worker, int signal, td_death cause, const char *how)
+{
+    td_pool *pool = worker->pool;
+    int up = atomic_load(&worker->page->up);
+    td_time wait_ns;
+
+    timers_disarm(timers_of(pool), &worker->backoff);
+    if (worker->phase == WORKER_RETIRING) {
+        pool_worker_gone(worker);
+        return;
+    }
+    list_remove(&worker->link);
+    if (list_empty(&pool->watched))
+        list_remove(&pool->poller.link);
+    if (worker->phase == WORKER_STARTING && up < 0) {
+        pool_worker_failed(worker, up);
+        return;
+    }
+    count_death(worker, worker->phase == WORKER_DYING ? worker->kill_cause : cause, how);
+    pool->losses_in_row += worker->phase == WORKER_STARTING && pool->opts.worker_init;
+    worker_recover(worker, signal);
+    if (pool->losses_in_row >= DEATHS_MAX && !pool->broken && !pool->closing)
+        break_down(pool);
+    if ((pool->closing && !pool_has_work(pool)) || in_service(pool) > pool->wanted) {
+        now_gone(worker);
+        pool_wake_closer(pool);
+        return;
+    }
+    wait_ns = backoff_of(pool);
+    if (wait_ns)
+        start_later(worker, wait_ns);
+    else
+        worker_start(worker);
+    (void)pool_dispatch(pool);
+}
+
+/* The retire token: it ends when it comes to it. */
+static void retire(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+    struct job_slot *slot = page_slot(worker->page, worker->tail);
+
+    if (worker->phase == WORKER_PAUSED) {
+        timers_disarm(timers_of(pool), &worker->backoff);
+        now_gone(worker);
+        return;
+    }
+    worker->phase = WORKER_RETIRING;
+    if (pool->kind->stop) {
+        pool->kind->stop(worker);
+        return;
+    }
+    worker_watch(worker);
+    atomic_store(&slot->word, word_make(ticket_generation(worker->tail), worker->index, 0, JOB_STOP));
+    (void)page_ring(worker->page);
+}
+
+/* The one that has been idle longest goes first: its caches are cold. */
+static struct worker *to_retire(td_pool *pool)
+{
+    for (int which = 0; which < 2; which++)
+        if (!list_empty(&pool->idle[which]) && (which == 0 || pool->closing))
+            return container_of(pool->idle[which].prev, struct worker, link);
+    for (unsigned i = 0; i < pool->slots; i++)
+        if (pool->workers[i].phase == WORKER_PAUSED)
+            return &pool->workers[i];
+    return NULL;
+}
+
+/* Only who has nothing to do is retired; one that is busy will be, when it is idle. */
+void pool_retire_surplus(td_pool *pool)
+{
+    unsigned wanted = pool->closing && !pool_has_work(pool) ? 0 : pool->wanted;
+    unsigned have = in_service(pool);
+    struct worker *worker;
+
+    while (have-- > wanted && (worker = to_retire(pool)))
+        retire(worker);
+}
+
+void pool_start_wanted(td_pool *pool)
+{
+    unsigned have = in_service(pool);
+
+    if (pool->closing && !pool_has_work(pool))
+        return;
+    for (unsigned i = 0; i < pool->slots && have < pool->wanted; i++) {
+        if (pool->workers[i].phase != WORKER_GONE)
+            continue;
+        have++;
+        worker_start(&pool->workers[i]);
+    }
+}
+
+void worker_left_behind(struct job *job)
+{
+    struct worker *worker = job->worker;
+    td_pool *pool = job->pool;
+
+    if (job->end_rc != -ETIMEDOUT || pool->stuck >= pool->opts.stuck_max || (job->items && !job->pinned) ||
+        worker->phase != WORKER_BUSY)
+        return;
+    worker_take_back(worker);
+    worker->left = (struct left){job->pinned, job->output};
+    job->pinned = job->output = NULL;
+    worker->given[job->ticket % PAGE_SLOTS] = NULL;
+    job->worker = NULL;
+    pool->given--;
+    pool->busy--;
+    pool->loop->workers_busy--;
+    worker->phase = WORKER_STUCK;
+    pool->stuck++;
+    td_log(TD_LOG_WARNING, "%s: a job is past its deadline and goes on: its thread is left behind (%u of %u)", pool_name(pool),
+           pool->stuck, pool->opts.stuck_max);
+    job_finish(job, -ETIMEDOUT);
+    pool_start_wanted(pool);
+    (void)pool_dispatch(pool);
+}
+
+void worker_came_back(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+
+    if (worker->left.pinned)
+        arena_unpin(arena_current(), worker->left.pinned);
+    if (worker->left.output)
+        arena_take_back(arena_current(), worker->left.output);
+    worker->left = (struct left){0};
+    pool->stuck--;
+    worker_idle(worker);
+    if (worker->phase == WORKER_IDLE)
+        (void)pool_dispatch(pool);
+}
+
+static td_time busy_total(const td_pool *pool, td_time now)
+{
+    td_time total = pool->busy_ns;
+
+    for (unsigned i = 0; i < pool->slots; i++) {
+        const struct worker *worker = &pool->workers[i];
+        const struct job *job = worker->phase == WORKER_BUSY ? worker->given[worker->head % PAGE_SLOTS] : NULL;
+
+        if (job)
+            total += now - job->given_at;
+    }
+    return total;
+}
+
+double pool_busy_share(td_pool *pool, td_time now)
+{
+    td_time total = busy_total(pool, now), length = now - pool->busy_marked_at;
+    unsigned have = in_service(pool);
+
+    if (length < WINDOW_NS)
+        return pool->busy_share;
+    pool->busy_share = have ? (double)(total - pool->busy_mark_ns) / ((double)length * have) : 0;
+    if (pool->busy_share > 1)
+        pool->busy_share = 1;
+    if (pool->busy_share < 0)
+        pool->busy_share = 0;
+    pool->busy_mark_ns = total;
+    pool->busy_marked_at = now;
+    return pool->busy_share;
+}
+
+void pool_arm_window(td_pool *pool)
+{
+    if (pool->opts.workers_max > pool->opts.workers && !pool->window.armed && !pool->closing) {
+        if (pool->wanted == pool->opts.workers) {  /* it was quiet: begin anew */
+            pool->busy_marked_at = td_now();
+            pool->busy_mark_ns = busy_total(pool, pool->busy_marked_at);
+        }
+        timers_arm(timers_of(pool), &pool->window, td_after(WINDOW_NS));
+    }
+}
+
+void pool_window_over(struct td_timer *timer)
+{
+    td_pool *pool = container_of(timer, td_pool, window);
+    td_time now = td_now();
+    double share = pool_busy_share(pool, now);
+    int change = growth_window(&pool->growth, now, pool->wanted, share, pool->codel.overloaded);
+
+    if (change > 0) {
+        pool->stats.grown += (unsigned)change;
+        pool->wanted += (unsigned)change;
+        pool_start_wanted(pool);
+    } else if (change < 0) {
+        pool->stats.shrunk += (unsigned)-change;
+        pool->wanted -= (unsigned)-change;
+        pool_retire_surplus(pool);
+    }
+    if (pool_has_work(pool) || pool->wanted > pool->opts.workers)
+        timers_arm(timers_of(pool), timer, td_after(WINDOW_NS));
+}
