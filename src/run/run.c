@@ -54,6 +54,8 @@ int td_run_with(const td_opts *opts, td_fn fn, void *arg)
     }
     has_arena = arena_open(&arena, opts->shared_bytes_max) == 0;  /* else no process pools; the log says why */
     rc = loops_run(opts, has_arena ? &arena : NULL, fn, arg);
+    if (has_arena && rc >= 0)
+        arena_tell_left(&arena);
     if (has_arena)
         arena_close(&arena);
     return rc;

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The shared arena: blocks of shared memory, counted and with owners.
+ * The shared arena: blocks of shared memory, counted and with owners. Where they lie is the heap's business.
  *
- * A chunk (shared/chunks.h) holds objects of one size class, or belongs to a run of chunks that is one large block. All
- * that is known about blocks is in private memory: a worker that scribbles over the arena can spoil data, never the allocator.
- *
- * A block is the program's, with a count that td_shared_retain and td_shared_free move; or it is a pool's, reserved for the
- * output of a job. Either may be pinned by jobs. It is free when it has neither owner nor pins. One that is pinned and
- * nobody's is in quarantine: a worker may still write to it.
+ * A block is the program's, with a count that td_shared_retain and td_shared_free move; or it is a pool's, reserved for
+ * the output of a job. Either may be pinned by jobs. It is free when it has neither owner nor pins. One that is pinned
+ * and nobody's is in quarantine: a worker may still write to it.
  *
  * All loops of a td_run and the threads of their pools share the arena, under one mutex.
  */
@@ -16,45 +13,28 @@
 
 #include <pthread.h>
 
-#include "base/list.h"
-#include "shared/chunks.h"
+#include "shared/heap.h"
 #include "tandem/shared.h"
-
-#define ARENA_CLASSES 37          /* 64 bytes to 32 KiB, four steps a doubling */
-
-/* `held`: the program's count; or a flag and the pool that owns it; or, of an object, that it is free. */
-struct arena_block {
-    uint32_t held;
-    uint32_t pins;                /* by jobs; of a free object: the next free one in its chunk */
-};
-
-struct arena_chunk {
-    struct td_list link;          /* small: in its class's list while it has room */
-    struct arena_block *blocks;   /* small: of each object */
-    struct arena_block whole;     /* large: at its first chunk */
-    uint32_t first, run;          /* large: the number of its first chunk, and how many there are, in each of them */
-    uint16_t object;              /* small: bytes of one; 0: large, or free */
-    uint16_t used, free_first;    /* small: living objects; a free one */
-    uint8_t class, region;        /* small */
-};
 
 struct arena {
     pthread_mutex_t mutex;        /* several loops allocate, and the threads of pools */
-    struct chunks pages;
-    struct arena_chunk *chunks;
-    struct td_list partial[ARENA_REGIONS][ARENA_CLASSES];
+    struct heap heap;
     td_shared_stats stats;
     size_t owned_blocks;
     uint32_t last_owner;
     bool refusal_logged;
+    size_t refusal_used;          /* used_bytes then */
     unsigned forks;               /* of the process that owns it: a child may neither lock nor hand out its blocks */
 };
 
-/* `limit` bytes at the most; 0 is half of the machine's memory. Returns 0 or a negative errno, after a log line. */
+/*
+ * `limit` bytes at the most; 0: half of the machine's memory, or of the container's. Returns 0; or a negative errno,
+ * after a log line.
+ */
 int arena_open(struct arena *arena, size_t limit);
 void arena_close(struct arena *arena);
 
-/* NULL when `size` is 0, and when the arena is full: then also a log line, once until there is room again. */
+/* NULL when `size` is 0, and when the arena is full: then also a log line, one until a quarter of it was free again. */
 void *arena_alloc(struct arena *arena, size_t size);
 void arena_free(struct arena *arena, void *block);
 void arena_retain(struct arena *arena, void *block);
@@ -88,14 +68,14 @@ size_t arena_reclaim(struct arena *arena, uint32_t owner);
 /* Logs how many blocks the program has not freed, if any. */
 void arena_tell_left(struct arena *arena);
 
+/* Its files, ARENA_MAIN and ARENA_OUTPUT, where they are mapped, and how long they are: the same from open to close. */
+const struct arena_region *arena_region(const struct arena *arena, int which);
+
 /*
  * The arena of the calling thread: its loop's, or the one its pool serves; NULL elsewhere, and in worker
  * processes and forked children.
  */
 struct arena *arena_current(void);
 void arena_adopt(struct arena *arena);
-
-/* Bytes of the size class that holds `size`; 0 when it needs whole chunks. */
-size_t arena_class_size(size_t size);
 
 #endif

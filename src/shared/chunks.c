@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LIMIT_UNKNOWN ((size_t)64 * 1024 * 1024)
 #define STRETCH 2            /* addresses for each byte that may be backed */
 #define PIECE ((size_t)64)   /* chunks for one system call: a timer's signals may interrupt it, and yet it gets on */
 
@@ -32,6 +33,11 @@ int chunks_open(struct chunks *chunks, size_t limit)
     int rc;
 
     memset(chunks, 0, sizeof *chunks);
+    room_open(&chunks->room, "");
+    if (limit == 0)
+        limit = room_total(&chunks->room) / 2;
+    if (limit == 0)
+        limit = LIMIT_UNKNOWN;
     chunks->limit = (limit > SIZE_MAX / 8 ? SIZE_MAX / 8 : limit) / ARENA_CHUNK;
     chunks->limit = chunks->limit ? chunks->limit : 1;
     wanted = (STRETCH * chunks->limit + 1) * ARENA_CHUNK;  /* 1: the header's */
@@ -135,6 +141,9 @@ static int back(struct chunks *chunks, size_t first, size_t count)
         piece = count < PIECE ? count : PIECE;
         if (chunks->backed_count + piece > chunks->limit)
             return -EDQUOT;
+        rc = room_ask(&chunks->room, piece * ARENA_CHUNK);
+        if (rc < 0)
+            return rc;
         rc = region_back(region, offset, piece * ARENA_CHUNK);
         if (rc < 0)
             return rc;

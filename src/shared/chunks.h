@@ -12,12 +12,14 @@
 #define TANDEM_SHARED_CHUNKS_H
 
 #include "shared/region.h"
+#include "shared/room.h"
 
 #define CHUNK_NONE SIZE_MAX
 #define ARENA_KEEP ((size_t)64 * 1024 * 1024)  /* bytes of pages that may lie idle; beyond it they are given back */
 
 struct chunks {
     struct arena_region regions[ARENA_REGIONS];
+    struct room room;
     char *base;                  /* of the whole range */
     size_t size;
     uint64_t *taken, *backed;    /* a bit for each chunk */
@@ -30,7 +32,7 @@ struct chunks {
     int refusal;                 /* why the last take got nothing: -EDQUOT (the limit), -EFBIG (no gap), or the kernel's */
 };
 
-/* `limit` bytes may be backed. Returns 0 or a negative errno. */
+/* `limit` bytes may be backed; 0: half of what the machine or the container has. Returns 0 or a negative errno. */
 int chunks_open(struct chunks *chunks, size_t limit);
 void chunks_close(struct chunks *chunks);
 

@@ -80,8 +80,11 @@ static int find_place(struct arena_region regions[ARENA_REGIONS], size_t size)
 {
     struct rlimit file;
 
-    if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur < size)  /* else SIGXFSZ */
-        size = file.rlim_cur < 2 * ARENA_CHUNK ? 2 * ARENA_CHUNK : (size_t)file.rlim_cur;
+    if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur < size) {  /* else SIGXFSZ */
+        if (file.rlim_cur < 2 * ARENA_CHUNK)
+            return -EFBIG;
+        size = (size_t)file.rlim_cur;
+    }
     for (;; size /= 2) {
         char *base;
 

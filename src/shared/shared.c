@@ -63,7 +63,7 @@ size_t td_shared_offset(const void *at)
 {
     struct arena *arena = arena_current();
 
-    return arena && arena_covers(arena, at) ? (size_t)((const char *)at - arena->pages.base) : SIZE_MAX;
+    return arena && arena_covers(arena, at) ? (size_t)((const char *)at - arena->heap.pages.base) : SIZE_MAX;
 }
 
 bool td_shared_has(const void *at, size_t size)
@@ -82,7 +82,7 @@ void td_shared_statistics(td_shared_stats *stats)
         return;
     pthread_mutex_lock(&arena->mutex);
     *stats = arena->stats;
-    stats->reserved_bytes = arena->pages.backed_count * ARENA_CHUNK;
-    stats->grown = arena->pages.grown;
+    stats->reserved_bytes = arena->heap.pages.backed_count * ARENA_CHUNK;
+    stats->grown = arena->heap.pages.grown;
     pthread_mutex_unlock(&arena->mutex);
 }

@@ -126,7 +126,7 @@ static int look_at_borders(void *arg)
 
     for (size_t i = 0; i < COUNT(sizes); i++) {
         char *block = td_shared_alloc(sizes[i]), *next = td_shared_alloc(sizes[i]);
-        size_t room = arena_class_size(sizes[i]);
+        size_t room = heap_class_size(sizes[i]);
 
         room = room ? room : (sizes[i] + ARENA_CHUNK - 1) / ARENA_CHUNK * ARENA_CHUNK;
         expect(td_shared_has(block, sizes[i]) && td_shared_has(block, room));
