@@ -15,6 +15,7 @@
 
 #include "analyse.h"
 #include "json.h"
+#include "pools.h"
 #include "session.h"
 
 #define WINDOW_MS 100
@@ -40,6 +41,7 @@ struct queued {
 
 struct audio {
     struct session session;
+    td_pool *pool;
     unsigned rate;
     struct queued queue[QUEUE_WINDOWS];
     unsigned first, count;
@@ -169,7 +171,7 @@ static int analyse_next(struct audio *audio)
     int rc;
 
     session_job_begins(&audio->session);
-    rc = td_offload_with(audio->session.app->pool, analyse_job, item.window, &opts);
+    rc = td_offload_with(audio->pool, analyse_job, item.window, &opts);
     if (rc == 0) {
         audio->analysed++;
         rc = send_analysis(audio, &item);
@@ -338,6 +340,11 @@ int audio_serve(td_http *http, struct app *app)
     if (!audio)
         return answer_error(http, 503, "Retry-After: 1\r\n", "out of memory");
     audio->rate = rate;
+    rc = pools_for_audio(app, &audio->pool);
+    if (rc < 0) {
+        free(audio);
+        return answer_error(http, 503, "Retry-After: 1\r\n", "no workers for audio could be started");
+    }
     td_event_init(&audio->arrived);
     td_event_init(&audio->taken);
     /* Messages of any size: their parts are taken as they come, so that size costs no memory. */

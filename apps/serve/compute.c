@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "compute.h"
 #include "json.h"
+#include "pools.h"
 
 #include <errno.h>
 #include <math.h>
@@ -8,18 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
+static const struct op {
     const char *name;
-    enum op_kind kind;
+    td_fn run;
     bool test;              /* only with --enable-test-ops */
     const char *parameter;  /* its name; NULL: none */
     int64_t max;
     const char *wrong;
 } ops[] = {
-    {"primes", OP_PRIMES, false, "n", OP_PRIMES_MAX, "n must be an integer from 0 to 10000000000"},
-    {"burn", OP_BURN, false, "ms", OP_BURN_MAX_MS, "ms must be an integer from 0 to 60000"},
-    {"crash", OP_CRASH, true, NULL, 0, NULL},
-    {"hang", OP_HANG, true, NULL, 0, NULL},
+    {"primes", op_primes, false, "n", OP_PRIMES_MAX, "n must be an integer from 0 to 10000000000"},
+    {"burn", op_burn, false, "ms", OP_BURN_MAX_MS, "ms must be an integer from 0 to 60000"},
+    {"crash", op_crash, true, NULL, 0, NULL},
+    {"hang", op_hang, true, NULL, 0, NULL},
 };
 
 const char *compute_parse(const struct app *app, const json_t *object, struct compute_request *request)
@@ -40,7 +41,7 @@ const char *compute_parse(const struct app *app, const json_t *object, struct co
             return "this op is for tests only: start the server with --enable-test-ops";
         if (ops[i].test && app->options->pool_kind == TD_THREADS)
             return "this op needs --pool-kind processes: a thread would take the server with it";
-        request->kind = ops[i].kind;
+        request->op = &ops[i];
         if (!ops[i].parameter)
             return NULL;
         value = json_object_get(object, ops[i].parameter);
@@ -58,10 +59,9 @@ void compute_run(struct app *app, const struct compute_request *request, struct 
     *result = (struct compute_result){.rc = -ENOMEM};
     if (!job)
         return;
-    job->kind = request->kind;
     job->n = request->n;
     opts.deadline = td_ms(request->deadline_ms ? request->deadline_ms : COMPUTE_DEADLINE_MS);
-    result->rc = td_offload_with(app->pool, op_run, job, &opts);
+    result->rc = td_offload_with(app->pools[POOL_COMPUTE], request->op->run, job, &opts);
     result->value = job->value;
     td_shared_free(job);
     app->counters.worker_died += result->rc == -EOWNERDEAD;
@@ -76,13 +76,9 @@ int compute_describe(json_t *object, const struct compute_request *request, cons
 {
     int rc = 0;
 
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        if (ops[i].kind != request->kind)
-            continue;
-        rc |= json_object_set_new(object, "op", json_string(ops[i].name));
-        if (ops[i].parameter)
-            rc |= json_object_set_new(object, ops[i].parameter, json_integer(request->n));
-    }
+    rc |= json_object_set_new(object, "op", json_string(request->op->name));
+    if (request->op->parameter)
+        rc |= json_object_set_new(object, request->op->parameter, json_integer(request->n));
     rc |= json_object_set_new(object, "value", json_integer(result->value));
     rc |= json_object_set_new(object, "queued_ms", milliseconds(result->report.queued_ns));
     rc |= json_object_set_new(object, "ran_ms", milliseconds(result->report.ran_ns));
@@ -113,7 +109,7 @@ int64_t compute_retry_after_ms(struct app *app)
     td_pool_stats stats;
     int64_t ms;
 
-    td_pool_statistics(app->pool, &stats);
+    pools_statistics(app, POOL_COMPUTE, &stats);
     if (stats.mean_ran_ns == 0)
         return 1000;  /* nothing has finished yet to go by */
     ms = stats.mean_ran_ns / 1000000 * (int64_t)(stats.depth + 1) / stats.workers;

@@ -13,7 +13,7 @@
 #define COMPUTE_DEADLINE_MS 120000  /* when the client sets none: accepted work ends some time */
 
 struct compute_request {
-    enum op_kind kind;
+    const struct op *op;
     int64_t n;             /* or milliseconds */
     int64_t deadline_ms;   /* 0: COMPUTE_DEADLINE_MS */
 };

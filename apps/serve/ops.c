@@ -90,32 +90,33 @@ static int count_primes(int64_t limit, int64_t *value)
     return rc;
 }
 
-static void burn(int64_t ms)
+int op_primes(void *arg)
 {
-    td_time until = td_after(td_ms(ms));
+    struct op_job *job = arg;
+
+    return count_primes(job->n, &job->value);
+}
+
+int op_burn(void *arg)
+{
+    struct op_job *job = arg;
+    td_time until = td_after(td_ms(job->n));
 
     while (td_now() < until)
         for (volatile int i = 0; i < 1000; i++)
             ;
+    job->value = job->n;
+    return 0;
 }
 
-int op_run(void *arg)
+int op_crash(void *arg)
 {
-    struct op_job *job = arg;
+    raise(SIGSEGV);
+    return -EIO;
+}
 
-    switch (job->kind) {
-    case OP_PRIMES:
-        return count_primes(job->n, &job->value);
-    case OP_BURN:
-        burn(job->n);
-        job->value = job->n;
-        return 0;
-    case OP_CRASH:
-        raise(SIGSEGV);
-        return -EIO;
-    case OP_HANG:
-        for (;;)
-            pause();
-    }
-    return -EINVAL;
+int op_hang(void *arg)
+{
+    for (;;)
+        pause();
 }

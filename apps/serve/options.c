@@ -19,7 +19,8 @@ static const char usage[] =
     "\n"
     "  --listen ADDR:PORT       where to listen (127.0.0.1:8080; port 0: any free one)\n"
     "  --workers N|auto         server processes on the port (1; auto: one for each core)\n"
-    "  --pool N                 pool workers of each (cores divided by workers, at least 1)\n"
+    "  --pool N                 pool workers of each, for computing (cores divided by workers, at least 1)\n"
+    "  --audio-pool N           more of them for audio alone (as many as --pool)\n"
     "  --pool-kind KIND         processes or threads (processes)\n"
     "  --queue N                jobs a pool holds beyond those running (64)\n"
     "  --when-full POLICY       reject, wait or drop-oldest (reject)\n"
@@ -80,13 +81,14 @@ static unsigned cores(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
-enum { OPT_LISTEN = 1, OPT_WORKERS, OPT_POOL, OPT_POOL_KIND, OPT_QUEUE, OPT_WHEN_FULL, OPT_BACKEND, OPT_MAX_CONNECTIONS,
-       OPT_DRAIN, OPT_LOG, OPT_TEST_OPS, OPT_HELP };
+enum { OPT_LISTEN = 1, OPT_WORKERS, OPT_POOL, OPT_AUDIO_POOL, OPT_POOL_KIND, OPT_QUEUE, OPT_WHEN_FULL, OPT_BACKEND,
+       OPT_MAX_CONNECTIONS, OPT_DRAIN, OPT_LOG, OPT_TEST_OPS, OPT_HELP };
 
 static const struct option long_options[] = {
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"workers", required_argument, NULL, OPT_WORKERS},
     {"pool", required_argument, NULL, OPT_POOL},
+    {"audio-pool", required_argument, NULL, OPT_AUDIO_POOL},
     {"pool-kind", required_argument, NULL, OPT_POOL_KIND},
     {"queue", required_argument, NULL, OPT_QUEUE},
     {"when-full", required_argument, NULL, OPT_WHEN_FULL},
@@ -148,6 +150,11 @@ static int apply_numbers(struct serve_options *options, int option, const char *
         if (!read_number(value, 1024, &number) || number == 0)
             return wrong("pool", value, "a number from 1 to 1024");
         options->pool = (unsigned)number;
+        return -1;
+    case OPT_AUDIO_POOL:
+        if (!read_number(value, 1024, &number) || number == 0)
+            return wrong("audio-pool", value, "a number from 1 to 1024");
+        options->audio_pool = (unsigned)number;
         return -1;
     case OPT_QUEUE:
         if (!read_number(value, 1000000, &number))
@@ -249,7 +256,9 @@ int options_read(struct serve_options *options, int argc, char **argv)
     }
     if (options->pool == 0)
         options->pool = cores() / options->workers ? cores() / options->workers : 1;
-    kept = DESCRIPTORS_KEPT + DESCRIPTORS_WORKER * (size_t)options->pool;
+    if (options->audio_pool == 0)
+        options->audio_pool = options->pool;
+    kept = DESCRIPTORS_KEPT + DESCRIPTORS_WORKER * ((size_t)options->pool + options->audio_pool);
     kept = kept < files / 2 ? files - kept : files / 2;
     if (options->connections_max == 0 || options->connections_max > kept)
         options->connections_max = kept;

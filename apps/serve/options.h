@@ -13,7 +13,8 @@
 struct serve_options {
     char listen[TD_ADDRESS_MAX];
     unsigned workers;            /* server processes */
-    unsigned pool;               /* pool workers of each */
+    unsigned pool;               /* workers of the pool that computes, in each */
+    unsigned audio_pool;         /* workers of its pool for audio */
     td_pool_kind pool_kind;
     size_t queue;                /* as td_pool_opts has it: TD_QUEUE_NONE for none */
     td_when_full when_full;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "app.h"
+#include "pools.h"
 #include "room.h"
 #include "session.h"
 
@@ -110,7 +111,7 @@ static void drain(struct serve *serve)
     td_http_server_drain(app->server);
     sessions_drain(app);
     wait_drained(serve, force);
-    td_pool_cancel(app->pool);
+    pools_cancel(app);
     wait_drained(serve, td_after(ANSWER_NS < grace / 4 ? ANSWER_NS : grace / 4));
 }
 
@@ -147,19 +148,14 @@ static int run_until_signal(struct serve *serve)
     return rc;
 }
 
-static int with_pool(struct serve *serve)
+static int with_pools(struct serve *serve)
 {
-    const struct serve_options *options = serve->options;
-    td_pool_opts pool = {.kind = options->pool_kind, .workers = options->pool, .queue = options->queue,
-                         .when_full = options->when_full, .on_cancel = TD_CANCEL_FINISH, .name = "pool"};
-    td_http_opts http = {.connections_max = options->connections_max};
+    td_http_opts http = {.connections_max = serve->options->connections_max};
     struct app *app = &serve->app;
-    int rc = td_pool_open(&app->pool, &pool);
+    int rc = pools_open(app);
 
-    if (rc < 0) {
-        td_log(TD_LOG_ERROR, "cannot start the pool: %s\n        fewer workers may help: --pool N", td_strerror(rc));
+    if (rc < 0)
         return rc;
-    }
     app->rooms = rooms_open();
     rc = app->rooms ? td_http_server_open(&app->server, serve->listener, &http, route, app) : -ENOMEM;
     if (rc == 0) {
@@ -167,7 +163,7 @@ static int with_pool(struct serve *serve)
         td_http_server_close(app->server);
     }
     rooms_close(app->rooms);
-    td_pool_close(app->pool);
+    pools_close(app);
     return rc;
 }
 
@@ -201,7 +197,7 @@ static int serve_main(void *arg)
     serve->app.started = td_now();
     td_scope_open(&limit);
     serve->limit = &limit;
-    rc = with_pool(serve);
+    rc = with_pools(serve);
     td_scope_cancel(&limit);
     td_scope_join(&limit);
     td_listener_close(serve->listener);

@@ -4,6 +4,7 @@
  * replaces one that dies, and passes SIGTERM on. It runs no loop itself: all it waits for are signals.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
@@ -91,7 +92,7 @@ static int start(struct supervisor *self, struct process *process)
     pid_t parent = getpid();
     int ends[2];
 
-    if (pipe(ends) < 0)
+    if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
     process->started = td_now();
     process->pid = fork();

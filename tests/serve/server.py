@@ -105,6 +105,9 @@ class Metrics:
     def jobs(self, outcome):
         return self.value('pool_jobs_total', outcome=outcome)
 
+    def of_pool(self, pool, name, **labels):
+        return self.value(f'named_pool_{name}', pool=pool, **labels)
+
     def dropped(self, reason):
         return self.value('dropped_total', reason=reason)
 
@@ -235,6 +238,10 @@ class Server:
     def workers(self):
         return self.children('tandem-worker')
 
+    def audio_worker(self):
+        """With a session open, --pool 1 and --audio-pool 1: the worker that is not the first, which computes."""
+        return wait_until(lambda: len(found := self.workers()) == 2 and found[1], 'a worker for audio', 10 * self.slack)
+
     def busy_workers(self, workers=None):
         """Those whose processor time grew within some milliseconds."""
         before = {pid: processor_ticks(pid) for pid in workers or self.workers()}
@@ -288,7 +295,8 @@ class Server:
         return wait_until(lambda: condition(self.metrics()), what, seconds * self.slack)
 
     def wait_pool(self, busy, depth=0):
-        self.wait_metric(lambda m: m.value('pool_busy_workers') == busy and m.value('pool_queue_depth') == depth,
+        """Of the pool that computes."""
+        self.wait_metric(lambda m: (m.of_pool('compute', 'busy_workers'), m.of_pool('compute', 'queue_depth')) == (busy, depth),
                          f'{busy} busy workers and {depth} waiting jobs')
 
 

@@ -253,54 +253,34 @@ def check_covered(found, duration):
 
 
 async def overload_drops_the_oldest_and_says_so(run):
-    """A live stream of 7 s, and for 4 s of them the only worker has something else to do."""
+    """A live stream of 7 s, and for 4 s of them the only worker is stopped."""
     packet = tone(16000, 250, 7)
-    with run.serve('--pool', '1') as server:
+    with run.serve('--pool', '1', '--audio-pool', '1') as server:
         found, live = [], []
         async with websockets.connect(server.url('/audio'), max_queue=None) as audio:
             async def listen():
                 async for message in audio:
                     found.append(json.loads(message))
 
+            worker = await asyncio.to_thread(server.audio_worker)
             listening = asyncio.create_task(listen())
             begin = time.monotonic()
-            burn = None
             for number, piece in enumerate(pieces(packet, 640)):
                 await asyncio.sleep(begin + number * PACKET_MS / 1000 - time.monotonic())
                 await audio.send(piece)
                 if number == 50:
-                    burn = asyncio.create_task(asyncio.to_thread(server.compute, 'burn', ms=4000))
-                if burn and not burn.done():
+                    os.kill(worker, signal.SIGSTOP)
+                if number == 250:
                     live = [one for one in found if one['type'] == 'dropped']
-            check(burn.done(), 'the burn outlasted the stream')
-            equal((await burn).status, 200, 'the burn')
+                    os.kill(worker, signal.SIGCONT)
             check(live, 'the client was not told while it happened')
             await audio.send(STOP)
             await asyncio.wait_for(listening, 20 * run.slack)
         dropped = check_covered(found, 7000)
         run.note(f'{dropped} ms dropped in {sum(one["type"] == "dropped" for one in found)} notices')
-        check(1000 <= dropped <= 4500, f'{dropped} ms dropped for a burn of 4,000')
+        check(1000 <= dropped <= 4500, f'{dropped} ms dropped while the worker stood still for 4,000')
         equal(found[-2]['at_ms'], 7000, 'the last window, which is analysed again')
         equal(server.metrics().dropped('audio_late'), dropped / 100, 'windows dropped in the metrics')
-
-
-async def computing_does_not_drop_audio_in_time(run):
-    """--when-full is for those who compute: what they do when the queue is full costs no audio that is not late."""
-    for policy in ('reject', 'drop-oldest', 'wait'):
-        with run.serve('--pool', '1', '--queue', '1', '--when-full', policy) as server:
-            async with websockets.connect(server.url('/audio')) as audio:
-                burn = asyncio.create_task(asyncio.to_thread(server.compute, 'burn', ms=400))
-                await asyncio.to_thread(server.wait_pool, 1)
-                await audio.send(bytes(9600))
-                await asyncio.to_thread(server.wait_pool, 1, 1)   # its first window waits in the pool's queue
-                other = asyncio.create_task(asyncio.to_thread(server.compute, 'primes', n=10))
-                await burn
-                await other
-                await audio.send(STOP)
-                found = [json.loads(message) async for message in audio]
-                equal(found[-1], {'type': 'summary', 'duration_ms': 300, 'analysed_ms': 300, 'dropped_ms': 0},
-                      f'summary with --when-full {policy}')
-            equal(server.metrics().dropped('worker_died'), 0, 'windows lost to dead workers, of which there were none')
 
 
 async def threads_analyse_too(run):
@@ -397,7 +377,7 @@ def live_streams_are_analysed_in_real_time(run):
         equal(amiss[-1], 0, f'streams with something amiss, in each of {len(amiss)} tries {amiss}')
 
 
-def many_sessions_share_the_pool_with_computing(run):
+def many_sessions_go_beside_computing(run):
     """Bursts of 20 sessions while primes are counted: everything is answered."""
     data = tone(16000, 400, 5)
     with run.serve('--pool', '2', '--queue', '8', '--when-full', 'wait') as server:
@@ -415,6 +395,6 @@ def many_sessions_share_the_pool_with_computing(run):
 sys.exit(main(tones_are_heard_within_a_hertz, silence_and_noise_have_no_pitch, messages_may_have_any_size, speech_has_a_pitch,
               bad_rates_are_400, bad_text_is_an_error_and_the_session_goes_on, who_leaves_without_stop_disturbs_nobody,
               a_burst_is_held_back_and_not_dropped, dead_workers_cost_a_window_at_the_most, overload_drops_the_oldest_and_says_so,
-              computing_does_not_drop_audio_in_time, threads_analyse_too,
-              live_streams_are_analysed_in_real_time, many_sessions_share_the_pool_with_computing,
+              threads_analyse_too,
+              live_streams_are_analysed_in_real_time, many_sessions_go_beside_computing,
               needs=('websockets', 'sox', 'flite')))

@@ -294,7 +294,7 @@ def too_many_connections_are_503(run):
 
 def wrong_usage_exits_2(run):
     wrong = [[], ['cook'], ['serve', 'now'], ['serve', '--cook'], ['serve', '--listen'], ['serve', '--pool', '0'],
-             ['serve', '--pool', 'two'], ['serve', '--pool', '-1'], ['serve', '--pool', ''], ['serve', '--queue', 'x'],
+             ['serve', '--pool', 'two'], ['serve', '--pool', '-1'], ['serve', '--audio-pool', '0'], ['serve', '--pool', ''], ['serve', '--queue', 'x'],
              ['serve', '--queue', '-1'], ['serve', '--workers', '0'], ['serve', '--workers', 'many'],
              ['serve', '--pool-kind', 'fibres'], ['serve', '--when-full', 'panic'], ['serve', '--backend', 'kqueue'],
              ['serve', '--max-connections', '0'], ['serve', '--drain', 'soon'], ['serve', '--drain', '-1'],
