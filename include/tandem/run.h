@@ -123,6 +123,23 @@ typedef struct td_loop_stats {
 /* Thread: a task. Not a checkpoint. */
 void td_loop_statistics(td_loop_stats *stats);
 
+/*
+ * The threads of the calling task's loop for calls that block in the kernel: of files where the backend has no
+ * operation for them, of folders, the start of programs. What waits for a disk gets six of the eight threads at the most, so
+ * that asking for a name or a state does not wait behind it.
+ */
+typedef struct td_blocking_stats {
+    unsigned threads, threads_max, busy;  /* started (they stay), at the most, and those that do a call */
+    size_t queued, queued_peak;           /* calls that wait for a thread: their tasks wait with them, and can be cancelled */
+    td_time oldest_age_ns;                /* how long the one that waits longest has done so */
+    td_time longest_ns;                   /* how long the longest call under way takes already: a dead disk or file server */
+    unsigned long long calls;             /* so far */
+    unsigned long long threads_refused;   /* how often the system refused a thread, so that calls waited for those there are */
+} td_blocking_stats;
+
+/* Thread: a task. Not a checkpoint. */
+void td_blocking_statistics(td_blocking_stats *stats);
+
 #ifdef __cplusplus
 }
 #endif

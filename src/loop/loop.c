@@ -474,3 +474,8 @@ void td_loop_statistics(td_loop_stats *stats)
     stats->tasks = loop->sched.tasks;
     stats->switches = atomic_load_explicit(&loop->sched.switches, memory_order_relaxed);
 }
+
+void td_blocking_statistics(td_blocking_stats *stats)
+{
+    blocking_statistics(&loop_of(task_self(__func__))->blocking, stats);
+}

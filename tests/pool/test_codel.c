@@ -90,6 +90,13 @@ static void a_pause_is_no_overload(void **state)
                                      {3600050, LEAVES, 60}, {3600101, COMES, 30, true}, {0, END}}, 0);
 }
 
+/* Nothing was seen of the time before it: the workers were being started, maybe. */
+static void the_first_job_is_no_overload(void **state)
+{
+    play_with((const struct event[]){{0, LEAVES, 300}, {1, COMES, 300, false}, {50, LEAVES, 2}, {120, COMES, 2, false},
+                                     {0, END}}, 0);
+}
+
 static void without_a_target_nothing_is_refused(void **state)
 {
     struct codel codel;
@@ -129,6 +136,7 @@ int main(void)
         cmocka_unit_test(long_jobs_have_a_longer_target),
         cmocka_unit_test(workers_that_hang_are_an_overload),
         cmocka_unit_test(a_pause_is_no_overload),
+        cmocka_unit_test(the_first_job_is_no_overload),
         cmocka_unit_test(without_a_target_nothing_is_refused),
         cmocka_unit_test(only_overload_drops_and_only_what_waited_twice_the_target),
     };
