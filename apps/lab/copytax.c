@@ -8,29 +8,19 @@
  * the lower quartile: what the machine's other programs add is not the tax.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <tandem.h>
-#include <unistd.h>
 
 #include "experiment.h"
+#include "neighbour.h"
 
-#define LARGEST ((size_t)64 << 20)
+#define LARGEST NEIGHBOUR_BYTES_MAX
 #define TEN_MB ((size_t)10000000)
 #define SIZES 5
 #define TEN_MB_INDEX 3
 #define ROUNDS_MAX 40
-
-/* Goes before the bytes on a pipe or socket. */
-struct order {
-    uint64_t size;
-    uint64_t sum;  /* answer with their sum, instead of the bytes */
-};
 
 /* In shared memory, for the worker. */
 struct parcel {
@@ -39,15 +29,10 @@ struct parcel {
     unsigned char *bytes;  /* at the same address there as here */
 };
 
-struct neighbour {
-    pid_t pid;
-    int to, from;
-};
-
 struct tax {
     struct findings *findings;
     struct neighbour pipe, socket;
-    struct order *order;     /* private, for pipe and socket; the bytes follow it */
+    struct neighbour_order *order;     /* private, for pipe and socket; the bytes follow it */
     unsigned char *bytes;
     struct parcel *parcel;
     td_pool *pool;
@@ -59,156 +44,14 @@ typedef int (*exchange)(struct tax *tax, size_t size, bool sum, uint64_t *answer
 static const size_t sizes[SIZES] = {64, 4096, 262144, TEN_MB, LARGEST};
 static const int rounds[SIZES] = {40, 40, 20, 12, 6};
 
-static uint64_t sum_of(const unsigned char *bytes, size_t size)
-{
-    uint64_t sum = 0, word;
-    size_t at = 0;
-
-    for (; at + sizeof word <= size; at += sizeof word) {
-        memcpy(&word, bytes + at, sizeof word);
-        sum += word;
-    }
-    for (; at < size; at++)
-        sum += bytes[at];
-    return sum;
-}
-
-static void touch(unsigned char *bytes, size_t size)
-{
-    bytes[0]++;
-    bytes[size - 1]++;
-}
-
-static int write_all(int fd, const void *data, size_t size)
-{
-    const char *at = data;
-
-    while (size > 0) {
-        ssize_t n = write(fd, at, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return -EPIPE;
-        at += n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
-static int read_all(int fd, void *data, size_t size)
-{
-    char *at = data;
-
-    while (size > 0) {
-        ssize_t n = read(fd, at, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return -EPIPE;
-        at += n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
-/* The child's life: it ends when nobody writes any more. */
-static void be_neighbour(int in, int out)
-{
-    unsigned char *bytes = malloc(LARGEST);
-    struct order order;
-    uint64_t sum;
-
-    if (!bytes)
-        _exit(1);
-    while (read_all(in, &order, sizeof order) == 0) {
-        if (order.size > LARGEST || read_all(in, bytes, order.size) < 0)
-            _exit(1);
-        if (order.sum) {
-            sum = sum_of(bytes, order.size);
-            if (write_all(out, &sum, sizeof sum) < 0)
-                _exit(1);
-        } else {
-            touch(bytes, order.size);
-            if (write_all(out, bytes, order.size) < 0)
-                _exit(1);
-        }
-    }
-    _exit(0);
-}
-
-/* The ends that are the child's are closed here, and the other way round. */
-static int meet(struct neighbour *neighbour, int theirs_in, int theirs_out, int ours_to, int ours_from)
-{
-    neighbour->pid = fork();
-    if (neighbour->pid == 0) {
-        close(ours_to);
-        if (ours_from != ours_to)
-            close(ours_from);
-        be_neighbour(theirs_in, theirs_out);
-    }
-    close(theirs_in);
-    if (theirs_out != theirs_in)
-        close(theirs_out);
-    neighbour->to = ours_to;
-    neighbour->from = ours_from;
-    return neighbour->pid < 0 ? -EAGAIN : 0;
-}
-
-static int meet_by_pipe(struct neighbour *neighbour)
-{
-    int there[2], back[2];
-
-    if (pipe2(there, O_CLOEXEC) < 0)
-        return -errno;
-    if (pipe2(back, O_CLOEXEC) < 0) {
-        close(there[0]);
-        close(there[1]);
-        return -EMFILE;
-    }
-    return meet(neighbour, there[0], back[1], there[1], back[0]);
-}
-
-static int meet_by_socket(struct neighbour *neighbour)
-{
-    int ends[2];
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-        return -errno;
-    return meet(neighbour, ends[0], ends[0], ends[1], ends[1]);
-}
-
-static void part(struct neighbour *neighbour)
-{
-    if (neighbour->to < 0)
-        return;
-    close(neighbour->to);
-    if (neighbour->from != neighbour->to)
-        close(neighbour->from);
-    if (neighbour->pid > 0)
-        (void)waitpid(neighbour->pid, NULL, 0);
-}
-
-static int by_descriptor(struct tax *tax, const struct neighbour *neighbour, size_t size, bool sum, uint64_t *answer)
-{
-    int rc;
-
-    *tax->order = (struct order){.size = size, .sum = sum};
-    rc = write_all(neighbour->to, tax->order, sizeof *tax->order + size);  /* one call for both, as a good program has it */
-    if (rc == 0)
-        rc = sum ? read_all(neighbour->from, answer, sizeof *answer) : read_all(neighbour->from, tax->bytes, size);
-    return rc;
-}
-
 static int by_pipe(struct tax *tax, size_t size, bool sum, uint64_t *answer)
 {
-    return by_descriptor(tax, &tax->pipe, size, sum, answer);
+    return neighbour_exchange(&tax->pipe, tax->order, size, sum, answer);
 }
 
 static int by_socket(struct tax *tax, size_t size, bool sum, uint64_t *answer)
 {
-    return by_descriptor(tax, &tax->socket, size, sum, answer);
+    return neighbour_exchange(&tax->socket, tax->order, size, sum, answer);
 }
 
 /* Two jobs, in the worker process. */
@@ -216,7 +59,7 @@ static int touch_parcel(void *arg)
 {
     struct parcel *parcel = arg;
 
-    touch(parcel->bytes, parcel->size);
+    bytes_touch(parcel->bytes, parcel->size);
     return 0;
 }
 
@@ -224,7 +67,7 @@ static int sum_parcel(void *arg)
 {
     struct parcel *parcel = arg;
 
-    parcel->sum = sum_of(parcel->bytes, parcel->size);
+    parcel->sum = bytes_sum(parcel->bytes, parcel->size);
     return 0;
 }
 
@@ -241,7 +84,7 @@ static int by_shared_memory(struct tax *tax, size_t size, bool sum, uint64_t *an
 /* Nobody's process but ours: the floor under the sums. */
 static int in_place(struct tax *tax, size_t size, bool sum, uint64_t *answer)
 {
-    *answer = sum ? sum_of(tax->bytes, size) : 0;
+    *answer = sum ? bytes_sum(tax->bytes, size) : 0;
     return 0;
 }
 
@@ -263,7 +106,7 @@ static int time_one(struct tax *tax, exchange way, size_t size, bool sum, double
     if (rc < 0)
         return rc;
     if (sum)
-        tax->lost |= answer != sum_of(bytes, size);
+        tax->lost |= answer != bytes_sum(bytes, size);
     else
         tax->lost |= bytes[0] != (unsigned char)(first + 1) || bytes[size - 1] != (unsigned char)(last + 1);
     return 0;
@@ -391,13 +234,13 @@ static int run(struct findings *findings)
         return -ENOMEM;
     tax.bytes = (unsigned char *)(tax.order + 1);
     memset(tax.bytes, 7, LARGEST);
-    rc = meet_by_pipe(&tax.pipe);
+    rc = neighbour_by_pipe(&tax.pipe);
     if (rc == 0)
-        rc = meet_by_socket(&tax.socket);
+        rc = neighbour_by_socket(&tax.socket);
     if (rc == 0)  /* pipe and socket hold the loop, which has nothing else to do */
         rc = td_run_with(&(td_opts){.stall_after = TD_FOREVER}, on_loop, &tax);
-    part(&tax.socket);  /* it has copies of the pipe's ends, which must be gone for the other to see the end */
-    part(&tax.pipe);
+    neighbour_part(&tax.socket);  /* it has copies of the pipe's ends, which must be gone for the other to see the end */
+    neighbour_part(&tax.pipe);
     free(tax.order);
     return rc;
 }

@@ -8,8 +8,6 @@
  * moment, with whatever else it does.
  */
 #include <errno.h>
-#include <math.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,15 +15,14 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <tandem.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "experiment.h"
+#include "machine.h"
 
 #define MILLION 1000000
 #define ITEMS 8000        /* with real work */
 #define ROUNDS 4
-#define CORES_MAX 16
 #define WORKER_NICE 15    /* as Tandem's workers have it: what is compared shares the machine on equal terms */
 
 struct squares {
@@ -36,6 +33,7 @@ struct squares {
 
 struct walk {
     uint32_t from, steps;
+    pid_t walker;         /* the process that did it */
 };
 
 struct speed {
@@ -43,19 +41,6 @@ struct speed {
     unsigned cores;
     double ms, cpu_ms;
 };
-
-/* What the processors did so far, in seconds. */
-struct effort {
-    double all, ours, wall;
-};
-
-static unsigned cores(void)
-{
-    cpu_set_t set;
-    unsigned count = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
-
-    return count < CORES_MAX ? count : CORES_MAX;
-}
 
 static int square(void *arg)
 {
@@ -70,27 +55,12 @@ static int walk_down(void *arg)
 {
     struct walk *item = arg;
 
+    item->walker = getpid();
     item->steps = 0;
     for (uint32_t i = 0; i < 300; i++)
         for (uint64_t n = item->from + i; n != 1; item->steps++)
             n = n % 2 ? 3 * n + 1 : n / 2;
     return 0;
-}
-
-/* What the program has for itself, shared memory aside. */
-static double private_kib(void)
-{
-    FILE *status = fopen("/proc/self/status", "re");
-    char line[128];
-    double kib = NAN;  /* a kernel that does not say proves nothing */
-
-    if (!status)
-        return kib;
-    while (fgets(line, sizeof line, status))
-        if (sscanf(line, "RssAnon: %lf", &kib) == 1)
-            break;
-    fclose(status);
-    return kib;
 }
 
 struct memory_watch {
@@ -104,7 +74,7 @@ static int watch_memory(void *arg)
     int rc = 0;
 
     for (; rc == 0 && !watch->done; rc = td_sleep(td_ms(1))) {
-        double kib = private_kib();
+        double kib = machine_private_kib();
 
         if (kib > watch->peak_kib)
             watch->peak_kib = kib;
@@ -114,7 +84,7 @@ static int watch_memory(void *arg)
 
 static int watched_map(td_pool *pool, int64_t *items, double *grown_kib)
 {
-    struct memory_watch watch = {.peak_kib = private_kib()};
+    struct memory_watch watch = {.peak_kib = machine_private_kib()};
     double before = watch.peak_kib;
     td_scope scope;
     int rc, joined;
@@ -194,30 +164,22 @@ static int on_loop(void *arg)
     return rc;
 }
 
-static double thread_cpu_ms(void)
-{
-    struct timespec used;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return (double)used.tv_sec * 1e3 + (double)used.tv_nsec / 1e6;
-}
-
 static void plain_loop(struct speed *speed)
 {
-    double cpu_before = thread_cpu_ms();
+    double cpu_before = machine_thread_cpu_ms();
     td_time began = td_now();
 
     for (int i = 0; i < ITEMS; i++)
         walk_down(&speed->items[i]);
     speed->ms = (double)(td_now() - began) / 1e6;
-    speed->cpu_ms = thread_cpu_ms() - cpu_before;
+    speed->cpu_ms = machine_thread_cpu_ms() - cpu_before;
 }
 
 /* Every n-th item to the n-th process: the best that there is without knowing the items. */
 static int by_hand(struct speed *speed)
 {
     td_time began = td_now();
-    pid_t pids[CORES_MAX];
+    pid_t pids[MACHINE_CORES_MAX];
     unsigned started = 0;
     int status, rc = 0;
 
@@ -239,40 +201,6 @@ static int by_hand(struct speed *speed)
             rc = -ECHILD;
     speed->ms = (double)(td_now() - began) / 1e6;
     return rc;
-}
-
-static double seconds_of(const struct rusage *usage)
-{
-    return (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +
-           (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1e6;
-}
-
-/* Workers count once they have ended: so this is asked before a pool is opened, and after it is closed. */
-static struct effort effort_so_far(void)
-{
-    struct effort effort = {.wall = (double)td_now() / 1e9};
-    unsigned long long user, nice, system, idle, wait, irq, softirq, steal;
-    struct rusage self, children;
-    FILE *stat = fopen("/proc/stat", "re");
-
-    if (getrusage(RUSAGE_SELF, &self) == 0 && getrusage(RUSAGE_CHILDREN, &children) == 0)
-        effort.ours = seconds_of(&self) + seconds_of(&children);
-    if (!stat)
-        return effort;
-    if (fscanf(stat, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &wait, &irq, &softirq,
-               &steal) == 8)
-        effort.all = (double)(user + nice + system + irq + softirq + steal) / (double)sysconf(_SC_CLK_TCK);
-    fclose(stat);
-    return effort;
-}
-
-/* The share of this program's cores that nobody else had. */
-static double cores_left(unsigned cores, struct effort before, struct effort after)
-{
-    double others = ((after.all - before.all) - (after.ours - before.ours)) / (after.wall - before.wall);
-    double share = others > 0 ? others / (double)sysconf(_SC_NPROCESSORS_ONLN) : 0;
-
-    return cores * (share < 0.95 ? 1 - share : 0.05);
 }
 
 static int real_map(void *arg)
@@ -299,6 +227,22 @@ static int real_map(void *arg)
     return rc;
 }
 
+static unsigned walkers(const struct speed *speed)
+{
+    pid_t seen[MACHINE_CORES_MAX];
+    unsigned count = 0;
+
+    for (int i = 0; i < ITEMS; i++) {
+        unsigned at = 0;
+
+        while (at < count && seen[at] != speed->items[i].walker)
+            at++;
+        if (at == count && count < MACHINE_CORES_MAX)
+            seen[count++] = speed->items[i].walker;
+    }
+    return count;
+}
+
 /* Adds up, and forgets: the next one has to find it again. */
 static uint64_t take_steps(struct speed *speed)
 {
@@ -314,10 +258,10 @@ static uint64_t take_steps(struct speed *speed)
 static int compare_speed(struct findings *findings, struct speed *speed)
 {
     double plain[ROUNDS], hand[ROUNDS], map[ROUNDS], left[ROUNDS], gain[ROUNDS], plain_ms, hand_ms, map_ms;
-    unsigned alike = 0;
+    unsigned alike = 0, most = 0;
 
     for (int round = 0; round < ROUNDS; round++) {
-        struct effort before;
+        struct machine_effort before;
         uint64_t steps;
         int rc;
 
@@ -328,12 +272,13 @@ static int compare_speed(struct findings *findings, struct speed *speed)
         if (rc < 0)
             return rc;
         hand[round] = speed->ms;
-        before = effort_so_far();
+        before = machine_effort();
         rc = td_run(real_map, speed);
         if (rc < 0)
             return rc;
         map[round] = speed->ms;
-        left[round] = cores_left(speed->cores, before, effort_so_far());
+        most = walkers(speed) > most ? walkers(speed) : most;
+        left[round] = machine_cores_left(speed->cores, before, machine_effort());
         gain[round] = speed->cpu_ms / map[round] / left[round];  /* the loop's time on a core of its own counts here */
         alike += take_steps(speed) == steps;
     }
@@ -346,6 +291,7 @@ static int compare_speed(struct findings *findings, struct speed *speed)
     findings_line(findings, "    td_pool_map                %6.0f ms  %5.2f times as fast", map_ms, plain_ms / map_ms);
     findings_line(findings, "    other programs left %.2f of %u cores", quantile(left, ROUNDS, 0.5), speed->cores);
     findings_claim(findings, (struct claim){COUNTED, "rounds with the loop's results", "", EXACTLY, ROUNDS, alike});
+    findings_claim(findings, (struct claim){COUNTED, "workers that took part", "", EXACTLY, speed->cores, most});
     findings_claim(findings, (struct claim){TIMED, "time: map to hand-made", "times", AT_MOST, 1.5, map_ms / hand_ms});
     findings_claim(findings, (struct claim){TIMED, "speed for each core left", "times", AT_LEAST, 0.6,
                    quantile(gain, ROUNDS, 0.5)});
@@ -354,7 +300,7 @@ static int compare_speed(struct findings *findings, struct speed *speed)
 
 static int run(struct findings *findings)
 {
-    struct squares squares = {.findings = findings, .cores = cores()};
+    struct squares squares = {.findings = findings, .cores = machine_cores()};
     struct speed speed = {.cores = squares.cores};
     int rc;
 

@@ -51,6 +51,20 @@ def deadlock(program):
     assert '200000 of 200000 guests' in text
 
 
+def map_(program):
+    text = run(program)
+    assert '[1, 2, 3, 4]) = [1, 4, 9, 16]' in text
+    assert '1000000 of 1000000 squares' in text
+    assert int(re.search(r'(\d+) chunks', text).group(1)) < 10000, 'a chunk is many items'
+
+
+def offload(program):
+    text = run(program)
+    assert 'primes below two million: 148933' in text, 'a result'
+    for what in ('fails: ', 'crashes: .*signal 6', 'takes too long: .*deadline', r'too many: .*\(queue\)', 'heart beat on'):
+        assert re.search(what, text), what
+
+
 async def talk(url):
     import websockets
     ann, bob = await websockets.connect(url), await websockets.connect(url)
@@ -89,4 +103,5 @@ def saferoom(program):
 
 
 if __name__ == '__main__':
-    {'concurrency': concurrency, 'deadlock': deadlock, 'gather': gather, 'parallelism': parallelism, 'saferoom': saferoom}[sys.argv[1]](sys.argv[2])
+    {'concurrency': concurrency, 'deadlock': deadlock, 'gather': gather, 'map': map_, 'offload': offload,
+     'parallelism': parallelism, 'saferoom': saferoom}[sys.argv[1]](sys.argv[2])

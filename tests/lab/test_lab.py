@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-NAMES = ['map', 'copytax']
+NAMES = ['map', 'copytax', 'fifth-user', 'autoscale']
 
 
 def lab(*arguments):
