@@ -206,7 +206,8 @@ export function buildChat() {
   });
   $('burn').addEventListener('click', () => ask('Burn 2 s', {op: 'burn', ms: 2000}));
   $('flood').addEventListener('click', () => {
-    const fits = (metric('tandem_pool_queue_limit') ?? JOBS_MAX) + (metric('tandem_pool_workers') ?? 0);
+    const fits = (metric('tandem_named_pool_queue_limit{pool="compute"}') ?? JOBS_MAX)
+      + (metric('tandem_named_pool_workers{pool="compute"}') ?? 0);
     const times = Math.min(JOBS_MAX, fits) + 6;
     ask(`${times} × burn 0.2 s`, {op: 'burn', ms: 200}, times);
   });

@@ -25,11 +25,10 @@
 #define RATE_DEFAULT 16000
 #define JOB_DEADLINE_NS INT64_C(5000000000)  /* a window that is not back by then is given up */
 
-/* In shared memory. */
+/* In shared memory, and only read by the worker. */
 struct window {
     unsigned rate;
     size_t count;              /* samples */
-    struct analysis result;
     int16_t samples[];
 };
 
@@ -58,9 +57,13 @@ struct audio {
 
 static int analyse_job(void *arg)
 {
-    struct window *window = arg;
+    const struct window *window = arg;
+    size_t size;
+    struct analysis *output = td_job_output(&size);
 
-    return analyse_window(window->samples, window->count, window->rate, &window->result);
+    if (!output || size < sizeof *output)
+        return -EINVAL;
+    return analyse_window(window->samples, window->count, window->rate, output);
 }
 
 /* Samples before the end of window `index`: windows begin at exact multiples of 100 ms whatever the rate. */
@@ -90,9 +93,8 @@ static int send_dropped(struct audio *audio, int64_t from, int64_t to)
     return session_send(&audio->session, text, (size_t)n);
 }
 
-static int send_analysis(struct audio *audio, const struct queued *item)
+static int send_analysis(struct audio *audio, const struct queued *item, const struct analysis *result)
 {
-    const struct analysis *result = &item->window->result;
     char pitch[32] = "null", text[160];
     int n;
 
@@ -167,14 +169,16 @@ static int window_complete(struct audio *audio)
 static int analyse_next(struct audio *audio)
 {
     struct queued item = take(audio);
-    td_offload_opts opts = {.when_full = TD_WAIT, .deadline = JOB_DEADLINE_NS};
+    void *output = NULL;
+    td_offload_opts opts = {.when_full = TD_WAIT, .deadline = JOB_DEADLINE_NS, .output_bytes = sizeof(struct analysis),
+                            .output = &output};
     int rc;
 
     session_job_begins(&audio->session);
     rc = td_offload_with(audio->pool, analyse_job, item.window, &opts);
     if (rc == 0) {
         audio->analysed++;
-        rc = send_analysis(audio, &item);
+        rc = send_analysis(audio, &item, output);
     } else if (rc != -ECANCELED) {  /* late, or its worker died: this window is lost, and the session goes on */
         audio->dropped++;
         if (rc == -ETIMEDOUT)
@@ -183,6 +187,7 @@ static int analyse_next(struct audio *audio)
             audio->session.app->counters.worker_died++;
         rc = send_dropped(audio, item.index, item.index + 1);
     }
+    td_shared_free(output);
     td_shared_free(item.window);
     session_job_ends(&audio->session);
     return rc;

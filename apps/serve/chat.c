@@ -61,22 +61,22 @@ static int send_error(struct chat *chat, sender send, const char *id, const char
     return send_object(chat, send, json_pack("{s:s, s:s}", "type", "error", "error", error));
 }
 
-static int send_busy(struct chat *chat, sender send, const char *id)
+static int send_busy(struct chat *chat, sender send, const char *id, const char *refused)
 {
-    return send_object(chat, send, json_pack("{s:s, s:s, s:I}", "type", "busy", "id", id, "retry_after_ms",
-                                       (json_int_t)compute_retry_after_ms(chat->member.session.app)));
+    return send_object(chat, send, json_pack("{s:s, s:s, s:I, s:s}", "type", "busy", "id", id, "retry_after_ms",
+                                       (json_int_t)compute_retry_after_ms(chat->member.session.app), "refused", refused));
 }
 
 static void tell(struct chat_job *job, const struct compute_result *result)
 {
     json_t *object;
 
-    if (result->rc == -EBUSY) {
-        send_busy(job->chat, session_post, job->id);
+    if (compute_refusal(result) && result->rc != -ECANCELED && result->rc != -EPIPE) {
+        send_busy(job->chat, session_post, job->id, compute_refusal(result));
         return;
     }
     if (result->rc < 0) {
-        send_error(job->chat, session_post, job->id, compute_failure(result->rc));
+        send_error(job->chat, session_post, job->id, compute_failure(result));
         return;
     }
     object = json_pack("{s:s, s:s}", "type", "result", "id", job->id);
@@ -97,7 +97,7 @@ static int chat_job_run(void *arg)
     job->scope = &scope;
     if (chat->left)
         td_scope_cancel(&scope);
-    compute_run(chat->member.session.app, &job->request, &result);
+    compute_run(chat->member.session.app, NULL, &job->request, &result);
     job->scope = NULL;
     td_scope_join(&scope);
     if (!chat->left)
@@ -148,7 +148,7 @@ static int on_compute(struct chat *chat, const json_t *object)
     if (chat->member.session.app->draining)
         return send_error(chat, session_send, json_string_value(id), "the server is going down");
     if (chat->member.session.under_way >= JOBS_MAX)
-        return send_busy(chat, session_send, json_string_value(id));
+        return send_busy(chat, session_send, json_string_value(id), "member");
     if (start_job(chat, json_string_value(id), &request) < 0)
         return send_error(chat, session_send, json_string_value(id), "out of memory");
     return 0;
@@ -229,7 +229,7 @@ static const char *check_room(const char *name)
     return text ? NULL : "the room's name is not UTF-8";
 }
 
-/* Leaves the room; jobs that wait in the queue are taken back, the one that runs finds nobody to tell. */
+/* Leaves the room. Jobs that wait in the queue are taken back; those that run are treated as --cancel-running says. */
 static void leave(struct chat *chat)
 {
     room_leave(&chat->member);

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* From the end of a client's side until it has left: the job of one that has only half-closed may begin meanwhile. */
+#define LEAVE_NS 20000000
+
 static const struct op {
     const char *name;
     td_fn run;
@@ -20,6 +23,7 @@ static const struct op {
     {"primes", op_primes, false, "n", OP_PRIMES_MAX, "n must be an integer from 0 to 10000000000"},
     {"burn", op_burn, false, "ms", OP_BURN_MAX_MS, "ms must be an integer from 0 to 60000"},
     {"crash", op_crash, true, NULL, 0, NULL},
+    {"eat", op_eat, true, "mib", OP_EAT_MAX_MIB, "mib must be an integer from 0 to 65536"},
     {"hang", op_hang, true, NULL, 0, NULL},
 };
 
@@ -51,20 +55,65 @@ const char *compute_parse(const struct app *app, const json_t *object, struct co
     return "unknown op: primes or burn";
 }
 
-void compute_run(struct app *app, const struct compute_request *request, struct compute_result *result)
+/* Cancels the job of a client that leaves. */
+struct watch {
+    td_http *client;
+    td_scope *job;
+    bool left;
+};
+
+/* Beside the job's wait, in the same scope; no failure of its own ends that. */
+static int watch_client(void *arg)
+{
+    struct watch *watch = arg;
+    td_case gone = td_on_gone(watch->client);
+    size_t which;
+
+    if (td_select(&gone, 1, &which) == 0 && td_sleep(LEAVE_NS) == 0) {
+        watch->left = true;
+        td_scope_cancel(watch->job);
+    }
+    return 0;
+}
+
+/* As td_offload_with. */
+static int run_watched(struct watch *watch, td_pool *pool, td_fn fn, void *arg, const td_offload_opts *opts)
+{
+    td_scope scope;
+    int rc = 0;
+
+    td_scope_open(&scope);
+    watch->job = &scope;
+    if (watch->client)
+        rc = td_spawn(&scope, watch_client, watch);
+    if (rc == 0)
+        rc = td_offload_with(pool, fn, arg, opts);
+    td_scope_cancel(&scope);
+    td_scope_join(&scope);
+    return rc;
+}
+
+void compute_run(struct app *app, td_http *client, const struct compute_request *request, struct compute_result *result)
 {
     struct op_job *job = td_shared_calloc(1, sizeof *job);
-    td_offload_opts opts = {.when_full = TD_POOL_DEFAULT, .report = &result->report};
+    td_offload_opts opts = {.when_full = TD_POOL_DEFAULT, .report = &result->report, .output_bytes = sizeof(struct op_result)};
+    struct watch watch = {.client = client};
+    void *output = NULL;
 
-    *result = (struct compute_result){.rc = -ENOMEM};
+    *result = (struct compute_result){.rc = -ENOMEM, .report.refusal = TD_REFUSED_MEMORY};
     if (!job)
         return;
     job->n = request->n;
+    job->stops = app->options->cancel_running;
     opts.deadline = td_ms(request->deadline_ms ? request->deadline_ms : COMPUTE_DEADLINE_MS);
-    result->rc = td_offload_with(app->pools[POOL_COMPUTE], request->op->run, job, &opts);
-    result->value = job->value;
+    opts.output = &output;
+    result->rc = run_watched(&watch, app->pools[POOL_COMPUTE], request->op->run, job, &opts);
+    result->left = watch.left && result->rc == -ECANCELED;  /* else it had its outcome all the same */
+    if (result->rc == 0)
+        result->value = ((struct op_result *)output)->value;
+    td_shared_free(output);
     td_shared_free(job);
-    app->counters.worker_died += result->rc == -EOWNERDEAD;
+    app->counters.worker_died += result->rc == -EOWNERDEAD && result->report.refusal == TD_REFUSED_NOT;
 }
 
 static json_t *milliseconds(td_time ns)
@@ -85,22 +134,39 @@ int compute_describe(json_t *object, const struct compute_request *request, cons
     return rc ? -1 : 0;
 }
 
-const char *compute_failure(int rc)
+static const char *const refusals[TD_REFUSALS] = {
+    [TD_REFUSED_QUEUE] = "busy: as many jobs wait as may",
+    [TD_REFUSED_BYTES] = "busy: the jobs that wait hold as much memory as they may",
+    [TD_REFUSED_DROPPED] = "busy: the job gave way to a newer one",
+    [TD_REFUSED_DEADLINE] = "busy: it cannot finish in time, for the jobs before it take longer than its deadline",
+    [TD_REFUSED_DELAY] = "busy: for some time now jobs have waited longer than they should",
+    [TD_REFUSED_MEMORY] = "busy: there is no memory for its data",
+    [TD_REFUSED_BROKEN] = "worker after worker died: no job is begun for the moment",
+    [TD_REFUSED_CLOSING] = "the server is going down",
+};
+
+const char *compute_refusal(const struct compute_result *result)
 {
-    switch (rc) {
+    if (result->rc == -ECANCELED)
+        return result->left ? "left" : td_refusal_name(TD_REFUSED_CLOSING);
+    return result->rc < 0 && result->report.refusal != TD_REFUSED_NOT ? td_refusal_name(result->report.refusal) : NULL;
+}
+
+const char *compute_failure(const struct compute_result *result)
+{
+    if (result->report.refusal != TD_REFUSED_NOT)
+        return refusals[result->report.refusal];
+    switch (result->rc) {
     case -EOWNERDEAD:
         return "worker died";
     case -ETIMEDOUT:
         return "deadline passed";
-    case -EBUSY:
-        return "busy";
     case -ECANCELED:
-    case -EPIPE:
-        return "the server is going down";
+        return result->left ? "the client ended the connection before its job was done" : "the server is going down";
     case -ENOMEM:
-        return "out of memory";
+        return "the job needs more memory than a worker may have";
     default:
-        return td_strerror(rc);
+        return td_strerror(result->rc);
     }
 }
 
@@ -131,22 +197,19 @@ static int answer_result(td_http *http, const struct compute_request *request, c
     return rc;
 }
 
-static int answer_failure(td_http *http, struct app *app, int rc)
+/* 503, since a later try may have more luck. */
+static int answer_refusal(td_http *http, struct app *app, const struct compute_result *result)
 {
-    char retry[48];
+    json_t *object = json_pack("{s:s, s:s}", "error", compute_failure(result), "refused", compute_refusal(result));
+    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL, retry[48];
+    int rc = -ENOMEM;
 
-    switch (rc) {
-    case -EBUSY:
-    case -ECANCELED:
-    case -EPIPE:
-    case -ENOMEM:
-        snprintf(retry, sizeof retry, "Retry-After: %lld\r\n", (long long)(compute_retry_after_ms(app) + 999) / 1000);
-        return answer_error(http, 503, retry, compute_failure(rc));
-    case -ETIMEDOUT:
-        return answer_error(http, 504, NULL, compute_failure(rc));
-    default:
-        return answer_error(http, 500, NULL, compute_failure(rc));
-    }
+    snprintf(retry, sizeof retry, "Retry-After: %lld\r\n", (long long)(compute_retry_after_ms(app) + 999) / 1000);
+    if (text)
+        rc = td_http_respond(http, 503, retry, "application/json", text, strlen(text));
+    free(text);
+    json_decref(object);
+    return rc;
 }
 
 int compute_answer(td_http *http, struct app *app)
@@ -167,8 +230,14 @@ int compute_answer(td_http *http, struct app *app)
     json_decref(object);
     if (wrong)
         return answer_error(http, 400, NULL, wrong);
-    compute_run(app, &request, &result);
+    compute_run(app, http, &request, &result);
+    if (result.left) {
+        (void)answer_refusal(http, app, &result);  /* in case half of the client is there */
+        return -ECONNRESET;                        /* whatever it had sent ahead is not worth a worker's time */
+    }
+    if (compute_refusal(&result))
+        return answer_refusal(http, app, &result);
     if (result.rc < 0)
-        return answer_failure(http, app, result.rc);
+        return answer_error(http, result.rc == -ETIMEDOUT ? 504 : 500, NULL, compute_failure(&result));
     return answer_result(http, &request, &result);
 }

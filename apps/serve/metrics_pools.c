@@ -6,6 +6,9 @@
 #include "metrics.h"
 #include "pools.h"
 
+#define FIRST_BUCKET_NS 1024               /* 1 microsecond, 4, 16, ... */
+#define LAST_BUCKET_NS (INT64_C(1) << 38)  /* 275 s */
+
 struct figures {
     td_pool_stats of[POOLS], all;
 };
@@ -99,12 +102,84 @@ static void each_pool(FILE *out, const td_pool_stats *of)
             (double[]){seconds(a->ran_ns), seconds(b->ran_ns)});
 }
 
+static void bounds_of_each(FILE *out, const td_pool_stats *of)
+{
+    const td_pool_stats *a = &of[POOL_COMPUTE], *b = &of[POOL_AUDIO];
+
+    of_each(out, "tandem_named_pool_queue_bytes", "gauge", "Shared memory that waiting jobs hold.",
+            (double[]){(double)a->bytes, (double)b->bytes});
+    of_each(out, "tandem_named_pool_queue_bytes_peak", "gauge", "The most that they ever held.",
+            (double[]){(double)a->bytes_peak, (double)b->bytes_peak});
+    of_each(out, "tandem_named_pool_queue_bytes_limit", "gauge", "What they may hold.",
+            (double[]){(double)a->queue_bytes, (double)b->queue_bytes});
+    of_each(out, "tandem_named_pool_workers_limit", "gauge", "Workers that there may be.",
+            (double[]){a->workers_max, b->workers_max});
+    of_each(out, "tandem_named_pool_stuck_workers", "gauge", "Threads left behind in jobs past their deadline.",
+            (double[]){a->stuck, b->stuck});
+    of_each(out, "tandem_named_pool_busy_share", "gauge", "Of the workers' time over the last second or so.",
+            (double[]){a->busy_share, b->busy_share});
+    of_each(out, "tandem_named_pool_broken", "gauge", "1 while no job is begun since worker after worker died.",
+            (double[]){a->broken, b->broken});
+    of_each(out, "tandem_named_pool_grown_total", "counter", "Workers added because the others were busy.",
+            (double[]){(double)a->grown, (double)b->grown});
+    of_each(out, "tandem_named_pool_shrunk_total", "counter", "Workers retired because they were not.",
+            (double[]){(double)a->shrunk, (double)b->shrunk});
+}
+
+static void reasons(FILE *out, const td_pool_stats *of)
+{
+    metrics_begin(out, "tandem_named_pool_refused_total", "counter", "Jobs refused, or given up before they began, by reason.");
+    for (unsigned i = 0; i < POOLS; i++)
+        for (td_refusal reason = TD_REFUSED_NOT + 1; reason < TD_REFUSALS; reason++)
+            fprintf(out, "tandem_named_pool_refused_total{reason=\"%s\",pool=\"%s\"} %llu\n", td_refusal_name(reason),
+                    pool_names[i], of[i].refused[reason]);
+    metrics_begin(out, "tandem_named_pool_worker_deaths_total", "counter",
+                  "Worker processes that died, by cause. Each is replaced.");
+    for (unsigned i = 0; i < POOLS; i++)
+        for (td_death cause = 0; cause < TD_DEATHS; cause++)
+            fprintf(out, "tandem_named_pool_worker_deaths_total{cause=\"%s\",pool=\"%s\"} %llu\n", td_death_name(cause),
+                    pool_names[i], of[i].deaths_by[cause]);
+}
+
+/* One bucket for two doublings: a histogram has eight for each, which is more than anybody stores. */
+static void histogram(FILE *out, const char *name, const char *pool, const td_histogram *histogram)
+{
+    td_time limit = FIRST_BUCKET_NS;
+    unsigned long long below = 0;
+
+    for (unsigned i = 0; i < TD_HISTOGRAM_BUCKETS; i++) {
+        below += histogram->buckets[i];
+        if (limit > LAST_BUCKET_NS || td_histogram_bound(i) < limit - 1)
+            continue;
+        fprintf(out, "%s_bucket{pool=\"%s\",le=\"%.9g\"} %llu\n", name, pool, seconds(td_histogram_bound(i)), below);
+        limit *= 4;
+    }
+    fprintf(out, "%s_bucket{pool=\"%s\",le=\"+Inf\"} %llu\n%s_sum{pool=\"%s\"} %.9f\n%s_count{pool=\"%s\"} %llu\n", name, pool,
+            below, name, pool, seconds(histogram->sum_ns), name, pool, below);
+}
+
+static void histograms(FILE *out, struct app *app)
+{
+    td_histogram sojourn[POOLS], service[POOLS];
+
+    for (unsigned i = 0; i < POOLS; i++)
+        pools_histograms(app, i, &sojourn[i], &service[i]);
+    metrics_begin(out, "tandem_named_pool_sojourn_seconds", "histogram", "How long jobs waited for a worker.");
+    for (unsigned i = 0; i < POOLS; i++)
+        histogram(out, "tandem_named_pool_sojourn_seconds", pool_names[i], &sojourn[i]);
+    metrics_begin(out, "tandem_named_pool_service_seconds", "histogram", "How long they ran there.");
+    for (unsigned i = 0; i < POOLS; i++)
+        histogram(out, "tandem_named_pool_service_seconds", pool_names[i], &service[i]);
+}
+
 static void shared_memory(FILE *out)
 {
     td_shared_stats memory;
 
     td_shared_statistics(&memory);
     metrics_gauge(out, "tandem_shared_memory_used_bytes", "Shared memory in use.", (double)memory.used_bytes);
+    metrics_gauge(out, "tandem_shared_memory_quarantined_bytes", "Of it, freed and still held by jobs.",
+                  (double)memory.quarantined_bytes);
     metrics_gauge(out, "tandem_shared_memory_reserved_bytes", "Shared memory backed by pages.", (double)memory.reserved_bytes);
 }
 
@@ -115,5 +190,8 @@ void metrics_of_pools(FILE *out, struct app *app)
     read_figures(app, &figures);
     all_pools(out, &figures.all);
     each_pool(out, figures.of);
+    bounds_of_each(out, figures.of);
+    reasons(out, figures.of);
+    histograms(out, app);
     shared_memory(out);
 }

@@ -57,16 +57,33 @@ static int sieve_open(struct sieve *sieve, uint64_t root)
     return 0;
 }
 
-/* How many primes <= n: a segmented sieve of Eratosthenes over the odd numbers. */
-static int count_primes(int64_t limit, int64_t *value)
+static bool asked_to_stop(const struct op_job *job)
 {
-    uint64_t n = (uint64_t)limit;
+    return job->stops && td_job_cancelled();
+}
+
+/* Leaves the value in the job's output. */
+static int result(int64_t value)
+{
+    size_t size;
+    struct op_result *output = td_job_output(&size);
+
+    if (!output || size < sizeof *output)
+        return -EINVAL;
+    output->value = value;
+    return 0;
+}
+
+/* How many primes <= n: a segmented sieve of Eratosthenes over the odd numbers. */
+static int count_primes(const struct op_job *job, int64_t *value)
+{
+    uint64_t n = (uint64_t)job->n;
     unsigned char composite[SEGMENT];
     struct sieve sieve;
     int rc;
 
     *value = 0;
-    if (limit < 2)
+    if (n < 2)
         return 0;
     rc = sieve_open(&sieve, root_of(n));
     if (rc == 0)
@@ -74,6 +91,8 @@ static int count_primes(int64_t limit, int64_t *value)
     for (uint64_t low = 3; rc == 0 && low <= n; low += 2 * SEGMENT) {
         uint64_t high = low + 2 * SEGMENT - 2 <= n ? low + 2 * SEGMENT - 2 : n;
 
+        if (asked_to_stop(job))
+            rc = -ECANCELED;
         memset(composite, 0, sizeof composite);
         for (size_t i = 0; i < sieve.count && (uint64_t)sieve.primes[i] * sieve.primes[i] <= high; i++) {
             uint64_t at = (sieve.next[i] - low) / 2;
@@ -92,27 +111,44 @@ static int count_primes(int64_t limit, int64_t *value)
 
 int op_primes(void *arg)
 {
-    struct op_job *job = arg;
+    int64_t value;
+    int rc = count_primes(arg, &value);
 
-    return count_primes(job->n, &job->value);
+    return rc < 0 ? rc : result(value);
 }
 
 int op_burn(void *arg)
 {
-    struct op_job *job = arg;
+    const struct op_job *job = arg;
     td_time until = td_after(td_ms(job->n));
 
-    while (td_now() < until)
+    while (td_now() < until) {
+        if (asked_to_stop(job))
+            return -ECANCELED;
         for (volatile int i = 0; i < 1000; i++)
             ;
-    job->value = job->n;
-    return 0;
+    }
+    return result(job->n);
 }
 
 int op_crash(void *arg)
 {
     raise(SIGSEGV);
     return -EIO;
+}
+
+int op_eat(void *arg)
+{
+    const struct op_job *job = arg;
+    size_t size = (size_t)job->n << 20;
+    char *food = malloc(size ? size : 1);
+
+    if (!food)
+        return -ENOMEM;
+    for (size_t at = 0; at < size; at += 4096)
+        ((volatile char *)food)[at] = 1;
+    free(food);
+    return result(job->n);
 }
 
 int op_hang(void *arg)

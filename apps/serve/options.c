@@ -13,6 +13,7 @@
 #define FILES_MAX 100000000   /* containers may have no limit to speak of */
 #define DESCRIPTORS_KEPT 256  /* for pipes, refused connections and the like, of those a process may have */
 #define DESCRIPTORS_WORKER 3  /* for each pool worker */
+#define WORKER_MEMORY_MIN (1024 * 1024)
 
 static const char usage[] =
     "usage: tandem serve [OPTION...]\n"
@@ -24,11 +25,16 @@ static const char usage[] =
     "  --pool-kind KIND         processes or threads (processes)\n"
     "  --queue N                jobs a pool holds beyond those running (64)\n"
     "  --when-full POLICY       reject, wait or drop-oldest (reject)\n"
+    "  --queue-bytes SIZE       and the shared memory they may hold (half of what there is)\n"
+    "  --delay-target MS        refuse jobs while all have waited longer than this (none)\n"
+    "  --cancel-running         end running jobs whose client has left, too\n"
+    "  --worker-memory SIZE     bytes that a worker process may add to what it begins with (any)\n"
+    "  --strict-workers         worker processes may only compute: no files, no sockets, inputs read-only\n"
     "  --backend NAME           auto, uring or epoll (auto)\n"
     "  --max-connections N      more are answered 503 (what the limit on open files allows)\n"
     "  --drain SECONDS          time to finish after SIGTERM (10)\n"
     "  --log FORMAT             text or json (text)\n"
-    "  --enable-test-ops        also allow the operations crash and hang\n"
+    "  --enable-test-ops        also allow the operations crash, eat and hang\n"
     "  --help\n";
 
 struct word {
@@ -50,6 +56,23 @@ static bool read_number(const char *text, unsigned long max, unsigned long *valu
         return false;
     *value = strtoul(text, NULL, 10);
     return *value <= max;
+}
+
+/* Bytes, or with a suffix K, M or G their multiples by 1024. */
+static bool read_size(const char *text, size_t min, size_t *size)
+{
+    static const char suffixes[] = "KMG";
+    size_t digits = strspn(text, "0123456789");
+    const char *suffix = text[digits] ? strchr(suffixes, text[digits]) : NULL;
+    unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
+
+    if (digits == 0 || digits > 15 || (text[digits] && (!suffix || text[digits + 1])))
+        return false;
+    *size = strtoull(text, NULL, 10);
+    if (*size > SIZE_MAX >> (shift + 1))
+        return false;
+    *size <<= shift;
+    return *size >= min;
 }
 
 static bool read_word(const char *text, const struct word *words, int *value)
@@ -81,8 +104,9 @@ static unsigned cores(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
-enum { OPT_LISTEN = 1, OPT_WORKERS, OPT_POOL, OPT_AUDIO_POOL, OPT_POOL_KIND, OPT_QUEUE, OPT_WHEN_FULL, OPT_BACKEND,
-       OPT_MAX_CONNECTIONS, OPT_DRAIN, OPT_LOG, OPT_TEST_OPS, OPT_HELP };
+enum { OPT_LISTEN = 1, OPT_WORKERS, OPT_POOL, OPT_AUDIO_POOL, OPT_POOL_KIND, OPT_QUEUE, OPT_WHEN_FULL, OPT_QUEUE_BYTES,
+       OPT_DELAY_TARGET, OPT_CANCEL_RUNNING, OPT_WORKER_MEMORY, OPT_STRICT_WORKERS, OPT_BACKEND, OPT_MAX_CONNECTIONS,
+       OPT_DRAIN, OPT_LOG, OPT_TEST_OPS, OPT_HELP };
 
 static const struct option long_options[] = {
     {"listen", required_argument, NULL, OPT_LISTEN},
@@ -92,6 +116,11 @@ static const struct option long_options[] = {
     {"pool-kind", required_argument, NULL, OPT_POOL_KIND},
     {"queue", required_argument, NULL, OPT_QUEUE},
     {"when-full", required_argument, NULL, OPT_WHEN_FULL},
+    {"queue-bytes", required_argument, NULL, OPT_QUEUE_BYTES},
+    {"delay-target", required_argument, NULL, OPT_DELAY_TARGET},
+    {"cancel-running", no_argument, NULL, OPT_CANCEL_RUNNING},
+    {"worker-memory", required_argument, NULL, OPT_WORKER_MEMORY},
+    {"strict-workers", no_argument, NULL, OPT_STRICT_WORKERS},
     {"backend", required_argument, NULL, OPT_BACKEND},
     {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
     {"drain", required_argument, NULL, OPT_DRAIN},
@@ -161,6 +190,19 @@ static int apply_numbers(struct serve_options *options, int option, const char *
             return wrong("queue", value, "a number from 0 to 1000000");
         options->queue = number ? number : TD_QUEUE_NONE;
         return -1;
+    case OPT_QUEUE_BYTES:
+        if (!read_size(value, 1, &options->queue_bytes))
+            return wrong("queue-bytes", value, "a number of bytes, as 500000, 64K, 16M or 1G");
+        return -1;
+    case OPT_DELAY_TARGET:
+        if (!read_number(value, 60000, &number) || number == 0)
+            return wrong("delay-target", value, "milliseconds from 1 to 60000");
+        options->delay_target_ns = td_ms((int64_t)number);
+        return -1;
+    case OPT_WORKER_MEMORY:
+        if (!read_size(value, WORKER_MEMORY_MIN, &options->worker_memory))
+            return wrong("worker-memory", value, "a number of bytes from 1M, as 500M or 2G");
+        return -1;
     case OPT_MAX_CONNECTIONS:
         if (!read_number(value, 100000000, &number) || number == 0)
             return wrong("max-connections", value, "a number from 1");
@@ -211,6 +253,12 @@ static int apply(struct serve_options *options, int option, const char *value)
     case OPT_TEST_OPS:
         options->test_ops = true;
         return -1;
+    case OPT_CANCEL_RUNNING:
+        options->cancel_running = true;
+        return -1;
+    case OPT_STRICT_WORKERS:
+        options->strict_workers = true;
+        return -1;
     case OPT_HELP:
         fputs(usage, stdout);
         return 0;
@@ -252,6 +300,11 @@ int options_read(struct serve_options *options, int argc, char **argv)
     }
     if (optind < argc) {
         fprintf(stderr, "tandem: serve does not take \"%s\"\n        tandem serve --help lists all options\n", argv[optind]);
+        return 2;
+    }
+    if (options->pool_kind == TD_THREADS && (options->worker_memory || options->strict_workers)) {
+        fputs("tandem: threads cannot be kept from memory and files of the server\n"
+              "        leave out --worker-memory and --strict-workers, or --pool-kind threads\n", stderr);
         return 2;
     }
     if (options->pool == 0)

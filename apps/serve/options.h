@@ -18,6 +18,11 @@ struct serve_options {
     td_pool_kind pool_kind;
     size_t queue;                /* as td_pool_opts has it: TD_QUEUE_NONE for none */
     td_when_full when_full;
+    size_t queue_bytes;          /* 0: half of the arena */
+    td_time delay_target_ns;     /* 0: none */
+    bool cancel_running;
+    size_t worker_memory;        /* bytes; 0: any */
+    bool strict_workers;
     td_backend backend;
     size_t connections_max;
     td_time drain_ns;

@@ -32,5 +32,6 @@ void pools_close(struct app *app);
 
 /* Of one pool; nothing but zeros for one that is not open. Not a checkpoint. */
 void pools_statistics(struct app *app, unsigned which, td_pool_stats *stats);
+void pools_histograms(struct app *app, unsigned which, td_histogram *sojourn, td_histogram *service);
 
 #endif

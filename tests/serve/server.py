@@ -21,6 +21,8 @@ import tempfile
 import time
 import uuid
 
+import prometheus
+
 SANITIZER_SLACK = 6      # how much slower things may be in a sanitizer's build
 START_SECONDS = 10
 MARK = 'TANDEM_TEST_MARK'   # in the environment of a server and of all its descendants, orphans too
@@ -79,25 +81,11 @@ def environment(mark=None):
 
 
 class Metrics:
-    """A scrape of /metrics. Refuses what is not the text format of Prometheus."""
-
-    SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-z_]+="[^"\\]*",?)*)\})? (\S+)$')
+    """A scrape of /metrics."""
 
     def __init__(self, text):
-        self.values = {}
-        self.types = {}
-        check(text.endswith('\n'), 'the metrics end in the middle of a line')
-        for line in text.splitlines():
-            if line.startswith('# TYPE '):
-                _, _, name, kind = line.split(' ')
-                check(name not in self.types, f'{name} has two TYPE lines')
-                self.types[name] = kind
-            elif not line.startswith('# HELP '):
-                match = self.SAMPLE.match(line)
-                check(match, f'no line of metrics: {line!r}')
-                labels = frozenset(re.findall(r'([a-z_]+)="([^"]*)"', match[2] or ''))
-                check((match[1], labels) not in self.values, f'a sample twice: {line!r}')
-                self.values[match[1], labels] = float(match[3])
+        self.types, families = prometheus.parse(text)
+        self.values = {(one.name, frozenset(one.labels.items())): one.value for samples in families.values() for one in samples}
 
     def value(self, name, **labels):
         return self.values[f'tandem_{name}', frozenset(labels.items())]

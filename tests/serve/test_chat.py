@@ -256,7 +256,7 @@ async def a_full_queue_is_busy(run):
             found = [await ann.next() for _ in range(4)]
             equal([(one['type'], one['id']) for one in found],
                   [('busy', 'c'), ('busy', 'd'), ('result', 'a'), ('result', 'b')], 'answers')
-            check(all(one['retry_after_ms'] > 0 for one in found[:2]), f'{found}')
+            check(all(one['retry_after_ms'] > 0 and one['refused'] == 'queue' for one in found[:2]), f'{found}')
             await ann.send(type='compute', id='e', op='burn', ms=1)
             equal((await ann.take('result'))['id'], 'e', 'one when there is room again')
 

