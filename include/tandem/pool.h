@@ -136,6 +136,13 @@ void td_pool_cancel(td_pool *pool);
  */
 int td_offload(td_pool *pool, td_fn fn, void *arg);
 
+/*
+ * For pools with a `command`, whose workers know no function of this program: what stands for their function of this number,
+ * in place of `fn` wherever a job is handed in (td_offload, td_submit, td_pool_map); there only. -EINVAL for anything else, and
+ * in any other pool. Any thread.
+ */
+td_fn td_op(unsigned number);
+
 typedef struct td_job_report {
     td_time queued_ns;   /* from submission until a worker had it, or until it ended without one */
     td_time ran_ns;      /* in the worker; 0 when it never began */

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/fail.h"
+#include "pool/command.h"
 #include "pool/queue.h"
 #include "shared/arena.h"
 #include "sync/cases.h"
@@ -96,8 +97,8 @@ static int configure(struct job *job, const td_offload_opts *opts)
 {
     static const unsigned char lanes[] = {[TD_PRIORITY_HIGH] = 0, [TD_PRIORITY_NORMAL] = 1, [TD_PRIORITY_LOW] = 2};
 
-    if (!job->fn || opts->when_full > TD_POOL_DEFAULT || opts->priority > TD_PRIORITY_LOW || opts->deadline < 0 ||
-        opts->attempts > TD_ATTEMPTS_MAX || opts->output_bytes > UINT32_MAX)
+    if (!command_fits(job->pool, job->fn) || opts->when_full > TD_POOL_DEFAULT || opts->priority > TD_PRIORITY_LOW ||
+        opts->deadline < 0 || opts->attempts > TD_ATTEMPTS_MAX || opts->output_bytes > UINT32_MAX)
         return -EINVAL;
     job->lane = lanes[opts->priority];
     job->attempts = opts->attempts ? (unsigned char)opts->attempts : 1;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "pool/command.h"
 #include "pool/queue.h"
 
 struct map {
@@ -107,8 +108,8 @@ int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t 
     rc = task_checkpoint(self);
     if (rc < 0)
         return rc;
-    if (!fn || !item_size || item_size > UINT32_MAX || (count && !items) || opts->priority > TD_PRIORITY_LOW ||
-        opts->deadline < 0 || __builtin_mul_overflow(count, item_size, &bytes) ||
+    if (!command_fits(pool, fn) || !item_size || item_size > UINT32_MAX || (count && !items) ||
+        opts->priority > TD_PRIORITY_LOW || opts->deadline < 0 || __builtin_mul_overflow(count, item_size, &bytes) ||
         (opts->results && count > SIZE_MAX / sizeof *opts->results))
         return -EINVAL;
     if (count == 0)

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "pool/limits.h"
+#include "pool/strict.h"
 
 #define SPIN_LOOKS 32       /* between two looks at the clock */
 #define SPIN_GAP_NS 10000   /* the clock jumped while we spun: somebody else wants this core */
@@ -240,7 +241,7 @@ static void serve_jobs(struct worker_page *page, int event_fd)
     }
 }
 
-int page_init(struct worker_page *page)
+static int run_init(struct worker_page *page)
 {
     int rc = 0;
 
@@ -248,14 +249,27 @@ int page_init(struct worker_page *page)
     if (page->init)
         rc = page->init(page->arg);
     inside--;
+    return rc;
+}
+
+static int tell_up(struct worker_page *page, int rc)
+{
     atomic_store(&page->up, rc < 0 ? rc : 1);
     return rc < 0 ? rc : 0;
 }
 
+int page_init(struct worker_page *page)
+{
+    return tell_up(page, run_init(page));
+}
+
 int page_serve(struct worker_page *page, int event_fd)
 {
-    int rc = page_init(page);
+    int rc = run_init(page);
 
+    if (rc >= 0 && page->flags & PAGE_STRICT)
+        rc = strict_fence(event_fd, page->cpu_max_ns != 0);
+    rc = tell_up(page, rc);
     notify(page, event_fd);
     if (rc < 0)
         return rc;

@@ -59,7 +59,11 @@ struct job_slot {
 
 #define PAGE_ENDED 2  /* in `up`: it has ended in peace */
 
-enum page_flag { PAGE_PRIVATE = 1 /* of a thread */, PAGE_STRICT = 2 };
+enum page_flag {
+    PAGE_PRIVATE = 1,  /* of a thread */
+    PAGE_STRICT = 2,
+    PAGE_QUIET = 4,    /* a worker that cannot be what it is to be does not log it: another has */
+};
 
 struct worker_page {
     /* The pool writes before the worker is born. */

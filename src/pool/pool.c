@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "loop/sim.h"
+#include "pool/command.h"
 #include "pool/queue.h"
 #include "shared/arena.h"
 #include "tandem/log.h"
@@ -69,6 +70,10 @@ static const char *wrong_with(const td_pool_opts *opts, unsigned workers)
         return "stuck_max is for threads: a worker process can be killed";
     if (!processes && (opts->strict || opts->memory_max || opts->cpu_max_ns || opts->command || opts->kill_grace_ns))
         return "strict, memory_max, cpu_max_ns, kill_grace_ns and command are for processes";
+    if (opts->command && (opts->strict || opts->worker_init || opts->worker_exit))
+        return "strict, worker_init and worker_exit are not for a command";
+    if (opts->command && !command_bytes(opts->command))
+        return "command is empty, or longer than 128 KiB";
     return NULL;
 }
 
@@ -150,7 +155,7 @@ static void init(td_pool *pool, struct loop *loop, const td_pool_opts *opts)
     if (loop_is_simulated(loop))
         pool->kind = processes ? &worker_simulated_process : &worker_simulated_thread;
     else
-        pool->kind = processes ? &worker_process : &worker_thread;
+        pool->kind = opts->command ? &worker_command : processes ? &worker_process : &worker_thread;
     pool->cores = usable_cores();
     pool->opts.workers = opts->workers ? opts->workers : pool->cores;
     if (pool->opts.workers_max < pool->opts.workers)
@@ -180,6 +185,8 @@ int td_pool_open(td_pool **out, const td_pool_opts *opts)
         return -EOWNERDEAD;
     if (opts->kind == TD_PROCESSES && (!arena_current() || (!loop_of(self)->zygote && !loop_is_simulated(loop_of(self)))))
         return -ENOSYS;  /* td_run has logged why */
+    if (opts->command && loop_is_simulated(loop_of(self)))
+        return -ENOSYS;
     pool = calloc(1, sizeof *pool);
     if (!pool)
         return -ENOMEM;

@@ -85,7 +85,7 @@ struct worker {
     struct job *given[PAGE_SLOTS];
     int kill_rc;                /* why we killed it: its job's outcome; 0 when we did not */
     td_death kill_cause;
-    struct td_timer backoff;    /* PAUSED: until it is replaced; else until a job that was asked to end is killed */
+    struct td_timer backoff;    /* PAUSED: until it is replaced; else until a job or worker that is to end is killed */
     struct left {               /* STUCK: what the job at head still holds */
         void *pinned, *output;
     } left;
@@ -95,6 +95,7 @@ struct worker {
     pid_t pid;
     struct io_file pid_file;    /* the pidfd */
     struct io_op pid_op;
+    struct command *command;    /* of a program in another language, while there is one */
     /* A thread: */
     pthread_t thread;
     /* A simulated one: */
@@ -102,6 +103,8 @@ struct worker {
     enum worker_stage stage;    /* what happens when that fires */
     int simulated_rc;           /* of the job that ran, until it is over */
 };
+
+struct command;
 
 /* What differs between threads and processes. */
 struct worker_kind {
@@ -116,7 +119,7 @@ struct worker_kind {
     void (*release)(struct worker *worker);      /* frees the page, and what prepare made */
 };
 
-extern const struct worker_kind worker_thread, worker_process, worker_simulated_thread, worker_simulated_process;
+extern const struct worker_kind worker_thread, worker_process, worker_command, worker_simulated_thread, worker_simulated_process;
 
 struct lane {
     struct td_list queue, waiting;

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pool/command.h"
 #include "pool/pool.h"
 #include "pool/zygote.h"
 #include "tandem/log.h"
@@ -22,21 +23,36 @@
 #define GRAVE_LOOK_NS 5000000
 #define GRAVE_LOOKS 100  /* half a second: a forked process runs long before, or was never forked */
 
+/* The page, and behind it the command it is for. */
+static size_t page_bytes(const struct worker *worker)
+{
+    return sizeof *worker->page + command_bytes(worker->pool->opts.command);
+}
+
 static int process_prepare(struct worker *worker)
 {
     int fd = memfd_create("tandem-worker-page", MFD_CLOEXEC), rc;
+    size_t bytes = page_bytes(worker);
     void *page;
 
     if (fd < 0)
         return -errno;
-    while (ftruncate(fd, sizeof *worker->page) < 0)
+    while (ftruncate(fd, (off_t)bytes) < 0)
         if (errno != EINTR)
             goto fail;
-    page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED)
         goto fail;
+    if (madvise(page, bytes, MADV_DONTFORK) < 0) {  /* a zygote that is forked later, and its workers: none of their business */
+        rc = -errno;
+        munmap(page, bytes);
+        close(fd);
+        return rc;
+    }
     worker->page = page;
     worker->page_fd = fd;
+    if (worker->pool->opts.command)
+        command_write((char *)(worker->page + 1), worker->pool->opts.command);
     return 0;
 
 fail:
@@ -47,7 +63,7 @@ fail:
 
 static void process_release(struct worker *worker)
 {
-    munmap(worker->page, sizeof *worker->page);
+    munmap(worker->page, page_bytes(worker));
     close(worker->page_fd);
 }
 
@@ -80,14 +96,35 @@ static int wait_for_exit(struct worker *worker, siginfo_t *info, int options)
     return rc;
 }
 
+static void lose_command(struct worker *worker)
+{
+    if (worker->command)
+        command_close(worker->command);
+    worker->command = NULL;
+}
+
+/* What its end says of its cause, when it was not we who decided it. */
+static td_death cause_of(const struct worker *worker, int signal)
+{
+    const td_pool_opts *opts = &worker->pool->opts;
+
+    if (signal == SIGXCPU && opts->cpu_max_ns)
+        return TD_DEATH_CPU;
+    if (signal == SIGSYS && opts->strict)
+        return TD_DEATH_FORBIDDEN;
+    if (signal == SIGKILL)
+        return worker->command && command_distrusted(worker->command) ? TD_DEATH_CORRUPT : TD_DEATH_KILLED;
+    return signal ? TD_DEATH_CRASH : TD_DEATH_EXIT;
+}
+
 /* The process has ended; wait for it, and say how. */
 static void process_ended(struct io_op *op, int result)
 {
     struct worker *worker = container_of(op, struct worker, pid_op);
     siginfo_t info = {0};
-    td_death cause = TD_DEATH_EXIT;
-    char how[96] = "ended";
+    char how[128] = "ended";
     int signal = 0;
+    td_death cause;
 
     (void)result;
     if (wait_for_exit(worker, &info, WNOHANG) == 0) {
@@ -99,14 +136,18 @@ static void process_ended(struct io_op *op, int result)
             snprintf(how, sizeof how, "exited with status %d", info.si_status);
         } else {
             signal = info.si_status;
-            cause = signal == SIGKILL ? TD_DEATH_KILLED : signal == SIGXCPU ? TD_DEATH_CPU :
-                    signal == SIGSYS ? TD_DEATH_FORBIDDEN : TD_DEATH_CRASH;
             snprintf(how, sizeof how, "was ended by signal %d (%s)", signal, sigdescr_np(signal));
         }
     }  /* ECHILD: somebody else in the program waited for it; it is dead all the same */
     loop_forget(worker->pool->loop, &worker->pid_file);
     close(worker->pid_file.fd);
     worker->pid_file.fd = -1;
+    cause = cause_of(worker, signal);
+    if (cause == TD_DEATH_CPU)
+        snprintf(how, sizeof how, "used more processor time than cpu_max_ns allows");
+    else if (cause == TD_DEATH_FORBIDDEN)
+        snprintf(how, sizeof how, "made a system call that strict mode forbids");
+    lose_command(worker);
     pool_worker_died(worker, signal, cause, how);
 }
 
@@ -129,14 +170,16 @@ static void watch_process(struct worker *worker)
 
 /*
  * The zygote died before it answered. It may have forked a worker all the same, of which we know nothing. The page
- * is left to that worker with the order to stop; if it exists, the kernel has written its pid there before it can
- * run or die, so that we can wait for it.
+ * is left to that worker; if it exists, the kernel has written its pid there before it can run or die. It is our child, which
+ * nobody else waits for, so that the pid is its own until we have.
  */
 struct grave {
     struct td_timer timer;
     td_pool *pool;
     struct worker_page *page;
+    size_t bytes;
     unsigned looks;
+    bool killed;
 };
 
 static void look_into_grave(struct td_timer *timer)
@@ -145,39 +188,35 @@ static void look_into_grave(struct td_timer *timer)
     td_pool *pool = grave->pool;
     pid_t pid = atomic_load(&grave->page->pid);
 
-    if (pid <= 0 && ++grave->looks < GRAVE_LOOKS) {
+    if (pid > 0 && !grave->killed) {
+        grave->killed = true;
+        kill(pid, SIGKILL);
+    }
+    if (pid > 0 ? waitpid(pid, NULL, WNOHANG) == 0 : ++grave->looks < GRAVE_LOOKS) {
         timers_arm(&pool->loop->sched.timers, timer, td_after(GRAVE_LOOK_NS));
         return;
     }
-    if (pid > 0)  /* it ends by itself at once; it has run nobody's code */
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-    munmap(grave->page, sizeof *grave->page);
+    munmap(grave->page, grave->bytes);
     free(grave);
     pool_grave_closed(pool);
 }
 
 static int abandon_page(struct worker *worker)
 {
-    struct worker_page *old = worker->page;
-    int old_fd = worker->page_fd;
+    struct worker_page *page = worker->page;
     struct grave *grave = malloc(sizeof *grave);
-    int rc;
+    int page_fd = worker->page_fd, rc;
 
     if (!grave)
         return -ENOMEM;
-    worker->page = NULL;
-    rc = worker_prepare(worker->pool, worker->index);
+    rc = process_prepare(worker);
     if (rc < 0) {
-        worker->page = old;
-        worker->page_fd = old_fd;
         free(grave);
         return rc;
     }
-    atomic_store(&page_slot(old, worker->head)->word, word_make(ticket_generation(worker->head), worker->index, 0, JOB_STOP));
-    (void)page_ring(old);
-    close(old_fd);
-    *grave = (struct grave){.pool = worker->pool, .page = old};
+    memcpy(worker->page, page, offsetof(struct worker_page, doorbell));  /* what the worker is to be */
+    close(page_fd);
+    *grave = (struct grave){.pool = worker->pool, .page = page, .bytes = page_bytes(worker)};
     timer_init(&grave->timer, look_into_grave);
     timers_arm(&worker->pool->loop->sched.timers, &grave->timer, td_after(GRAVE_LOOK_NS));
     worker->pool->graves++;
@@ -190,24 +229,54 @@ static void answered(struct zygote_request *request, int pidfd, pid_t pid)
     int rc;
 
     if (pidfd < 0) {
-        rc = pidfd == -EAGAIN ? abandon_page(worker) : 0;
+        lose_command(worker);
+        rc = pidfd == -EOWNERDEAD ? abandon_page(worker) : 0;
         pool_worker_failed(worker, rc < 0 ? rc : pidfd);
         return;
     }
     worker->pid = pid;
     io_file_init(&worker->pid_file, pidfd);
     watch_process(worker);
-    if (worker->pid_file.fd >= 0)  /* else it has died already, and that was dealt with */
-        pool_worker_born(worker);
+    if (worker->pid_file.fd < 0)
+        return;  /* it has died already, and that was dealt with */
+    if (worker->command)
+        command_born(worker->command);
+    pool_worker_born(worker);
 }
 
 static int process_start(struct worker *worker)
 {
+    int rc;
+
+    worker->page->flags &= ~(uint32_t)PAGE_QUIET;
+    if (worker->pool->failures_in_row > 0)
+        worker->page->flags |= PAGE_QUIET;
     list_init(&worker->request.link);
     worker->request.done = answered;
     worker->request.page_fd = worker->page_fd;
     worker->request.event_fd = worker->pool->loop->wake_file.fd;
-    return zygote_spawn(worker->pool->loop->zygote, &worker->request);
+    worker->request.command_bytes = 0;
+    if (worker->pool->opts.command) {
+        rc = command_open(worker, &worker->command);
+        if (rc < 0)
+            return rc;
+        worker->request.event_fd = command_far_end(worker->command);
+        worker->request.command_bytes = (uint32_t)command_bytes(worker->pool->opts.command);
+    }
+    rc = zygote_spawn(worker->pool->loop->zygote, &worker->request);
+    if (rc < 0)
+        lose_command(worker);
+    return rc;
+}
+
+static void process_give(struct worker *worker)
+{
+    command_give(worker->command);
+}
+
+static void process_hang_up(struct worker *worker)
+{
+    command_hang_up(worker->command);
 }
 
 const struct worker_kind worker_process = {
@@ -215,5 +284,16 @@ const struct worker_kind worker_process = {
     .prepare = process_prepare,
     .start = process_start,
     .kill = process_kill,
+    .release = process_release,
+};
+
+const struct worker_kind worker_command = {
+    .private = false,
+    .one_job = true,
+    .prepare = process_prepare,
+    .start = process_start,
+    .ring = process_give,
+    .kill = process_kill,
+    .stop = process_hang_up,
     .release = process_release,
 };

@@ -25,6 +25,7 @@
 #define DEATHS_MAX 10             /* that cost a job, in a row, without a finished job in between: the pool is broken */
 #define MEND_FIRST_NS 1000000000
 #define MEND_MAX_NS 60000000000
+#define END_GRACE_NS 2000000000   /* for a worker that is to end; worker_exit may have something to do */
 #define WINDOW_NS 1000000000      /* of growth */
 
 /* Workers that work, or soon will. */
@@ -95,6 +96,7 @@ static void now_gone(struct worker *worker)
     td_pool *pool = worker->pool;
 
     assert(worker->head == worker->tail && worker->phase != WORKER_GONE);
+    timers_disarm(timers_of(pool), &worker->backoff);
     list_remove(&worker->link);
     if (list_empty(&pool->watched))
         list_remove(&pool->poller.link);
@@ -123,18 +125,40 @@ void pool_grave_closed(td_pool *pool)
 static void now_up(struct worker *worker)
 {
     worker->pool->failures_in_row = 0;
+    timers_disarm(timers_of(worker->pool), &worker->backoff);
     worker_idle(worker);
     if (worker->phase == WORKER_IDLE)
         (void)pool_dispatch(worker->pool);
 }
 
+/* Whether a worker that is born may yet fail to come up, and says so in its page. */
+static bool has_to_report(const td_pool *pool)
+{
+    const td_pool_opts *opts = &pool->opts;
+
+    if (pool->kind->ring && !opts->command)  /* simulated */
+        return false;
+    return opts->worker_init || opts->command || opts->strict || opts->memory_max || opts->cpu_max_ns;
+}
+
+/* Nobody waits for ever for a worker that is to end, or for one that is not needed any more to come up. */
+static void end_within_grace(struct worker *worker)
+{
+    if (worker->pool->kind->kill && !worker->backoff.armed)
+        timers_arm(timers_of(worker->pool), &worker->backoff, td_after(END_GRACE_NS));
+}
+
 void pool_worker_born(struct worker *worker)
 {
+    td_pool *pool = worker->pool;
+
     worker->born = true;
-    if (!worker->pool->opts.worker_init || worker->pool->kind->ring) {
+    if (!has_to_report(pool)) {
         now_up(worker);
         return;
     }
+    if (pool->closing && !pool_has_work(pool))
+        end_within_grace(worker);
     worker_watch(worker);
     worker_check_birth(worker);
 }
@@ -183,7 +207,7 @@ static void start_later(struct worker *worker, td_time wait_ns)
     timers_arm(timers_of(worker->pool), &worker->backoff, td_after(wait_ns));
 }
 
-/* PAUSED: time to be replaced. BUSY: the job that was asked to end had its time. */
+/* PAUSED: time to be replaced. BUSY: the job that was asked to end had its time. STARTING, RETIRING: so had the worker. */
 void worker_backoff_over(struct td_timer *timer)
 {
     struct worker *worker = container_of(timer, struct worker, backoff);
@@ -194,6 +218,13 @@ void worker_backoff_over(struct td_timer *timer)
             pool_worker_gone(worker);
         else
             worker_start(worker);
+        return;
+    }
+    if (worker->phase == WORKER_STARTING || worker->phase == WORKER_RETIRING) {
+        td_log(TD_LOG_WARNING, "%s: worker %u (pid %d) does not end by itself; killing it", pool_name(pool), worker->index,
+               (int)worker->pid);
+        worker->phase = WORKER_RETIRING;
+        pool->kind->kill(worker);
         return;
     }
     (void)worker_collect(worker);
@@ -305,7 +336,7 @@ void pool_worker_died(struct worker *worker, int signal, td_death cause, const c
         return;
     }
     count_death(worker, worker->phase == WORKER_DYING ? worker->kill_cause : cause, how);
-    pool->losses_in_row += worker->phase == WORKER_STARTING && pool->opts.worker_init;
+    pool->losses_in_row += worker->phase == WORKER_STARTING && has_to_report(pool);
     worker_recover(worker, signal);
     if (pool->losses_in_row >= DEATHS_MAX && !pool->broken && !pool->closing)
         break_down(pool);
@@ -334,11 +365,12 @@ static void retire(struct worker *worker)
         return;
     }
     worker->phase = WORKER_RETIRING;
+    worker_watch(worker);
+    end_within_grace(worker);
     if (pool->kind->stop) {
         pool->kind->stop(worker);
         return;
     }
-    worker_watch(worker);
     atomic_store(&slot->word, word_make(ticket_generation(worker->tail), worker->index, 0, JOB_STOP));
     (void)page_ring(worker->page);
 }
@@ -364,6 +396,9 @@ void pool_retire_surplus(td_pool *pool)
 
     while (have-- > wanted && (worker = to_retire(pool)))
         retire(worker);
+    for (unsigned i = 0; wanted == 0 && i < pool->slots; i++)
+        if (pool->workers[i].phase == WORKER_STARTING && pool->workers[i].born)
+            end_within_grace(&pool->workers[i]);
 }
 
 void pool_start_wanted(td_pool *pool)

@@ -33,7 +33,7 @@ static int fork_zygote(struct zygote *zygote)
         return rc;
     }
     if (pid == 0)
-        zygote_main(pair[1], program);
+        zygote_main(pair[1], program, zygote->arena);
     close(pair[1]);
     zygote->pid = pid;
     io_file_init(&zygote->file, pair[0]);
@@ -61,9 +61,10 @@ static void watch_answers(struct zygote *zygote)
         timers_arm(timers, &zygote->overdue, td_after(ANSWER_NS));
 }
 
-int zygote_open(struct zygote *zygote)
+int zygote_open(struct zygote *zygote, const struct arena *arena)
 {
     memset(zygote, 0, sizeof *zygote);
+    zygote->arena = arena;
     list_init(&zygote->requests);
     timer_init(&zygote->overdue, answer_overdue);
     return fork_zygote(zygote);
@@ -128,7 +129,7 @@ static void replace(struct zygote *zygote, int failed)
     while (!list_empty(&orphans)) {
         struct zygote_request *request = container_of(list_pop_front(&orphans), struct zygote_request, link);
 
-        request->done(request, -EAGAIN, 0);
+        request->done(request, -EOWNERDEAD, 0);
     }
 }
 
@@ -204,9 +205,10 @@ void zygote_attach(struct zygote *zygote, struct loop *loop)
 
 static int send_request(struct zygote *zygote, const struct zygote_request *request)
 {
+    struct wire_request message = {request->command_bytes};
     int fds[WIRE_FDS] = {request->page_fd, request->event_fd};
 
-    return wire_send(zygote->file.fd, NULL, 0, fds, WIRE_FDS, MSG_DONTWAIT);
+    return wire_send(zygote->file.fd, &message, sizeof message, fds, WIRE_FDS, MSG_DONTWAIT);
 }
 
 /* Requests are in the list in their order: the first `unanswered` have been sent. */

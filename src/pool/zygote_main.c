@@ -4,7 +4,7 @@
  *
  * Both ignore SIGINT and SIGTERM: the terminal and service managers send them to whole groups, and it is the
  * program that decides what happens to the jobs its workers run. Both die with the program: by PR_SET_PDEATHSIG,
- * and the zygote by the end of its socket.
+ * and the zygote by the end of its socket. What the worker does then is in pool/birth.c.
  */
 #include <errno.h>
 #include <sched.h>
@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "pool/page.h"
-#include "pool/weight.h"
+#include "pool/birth.h"
+#include "pool/descriptors.h"
 #include "pool/zygote.h"
 #include "pool/zygote_wire.h"
 #include "shared/arena.h"
@@ -36,33 +36,6 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void die_with(pid_t program)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != program)
-        _exit(0);  /* it died before we asked */
-}
-
-static void keep_only(int a, int b)
-{
-    int low = a < b ? a : b, high = a < b ? b : a;
-
-    if (low > 3)
-        close_range(3, (unsigned)low - 1, 0);
-    if (high > low + 1)
-        close_range((unsigned)low + 1, (unsigned)high - 1, 0);
-    close_range((unsigned)high + 1, ~0u, 0);
-}
-
-static _Noreturn void worker_main(struct worker_page *page, int event_fd, pid_t program)
-{
-    die_with(program);
-    prctl(PR_SET_NAME, "tandem-worker");
-    keep_only(event_fd, event_fd);
-    worker_lower_weight();
-    _exit(page_serve(page, event_fd) < 0 ? 1 : 0);
-}
-
 /*
  * The raw call: the C library's fork cannot make a sibling. The kernel writes the child's pid to the page before the
  * child can run or die, so that the program finds it there even if we do not live to tell.
@@ -78,41 +51,60 @@ static long clone_sibling(struct worker_page *page, int *pidfd)
 }
 
 /* Forks a worker; returns its pidfd and pid, or a negative errno. */
-static int fork_worker(int page_fd, int event_fd, pid_t program, pid_t *pid)
+static int fork_worker(const int fds[WIRE_FDS], struct birth *birth, pid_t *pid)
 {
-    struct worker_page *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
+    size_t size = sizeof *birth->page + birth->command_bytes;
     int pidfd = -1, rc;
     long child;
 
-    if (page == MAP_FAILED)
+    if (fds[0] < 0 || fds[1] < 0)  /* the kernel drops those for which we have no room */
+        return -EMFILE;
+    birth->event_fd = fds[1];
+    birth->page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+    if (birth->page == MAP_FAILED)
         return -errno;
-    child = clone_sibling(page, &pidfd);
+    child = clone_sibling(birth->page, &pidfd);
     if (child == 0)
-        worker_main(page, event_fd, program);
+        birth_worker(birth);
     rc = child < 0 ? -errno : pidfd;
     *pid = (pid_t)child;
-    munmap(page, sizeof *page);
+    munmap(birth->page, size);
     return rc;
 }
 
-_Noreturn void zygote_main(int socket, pid_t program)
+/* The arena's files stay open: strict workers map them anew. */
+static void keep_only_ours(int socket, const struct arena *arena)
 {
+    int kept[1 + ARENA_REGIONS] = {socket};
+
+    for (int i = 0; i < ARENA_REGIONS; i++)
+        kept[1 + i] = arena ? arena->heap.pages.regions[i].fd : -1;
+    descriptors_keep_only(kept, sizeof kept / sizeof *kept);
+}
+
+_Noreturn void zygote_main(int socket, pid_t program, const struct arena *arena)
+{
+    struct birth birth = {.program = program, .arena = arena};
+    struct wire_request request;
     int fds[WIRE_FDS];
 
     reset_signals();
     arena_adopt(NULL);
     sched_disown();
     clock_adopt(NULL);
-    keep_only(socket, socket);
-    die_with(program);
+    keep_only_ours(socket, arena);
+    birth_die_with(program);
     prctl(PR_SET_NAME, "tandem-zygote");
-    while (wire_receive(socket, NULL, 0, fds, WIRE_FDS) >= 0) {
+    while (wire_receive(socket, &request, sizeof request, fds, WIRE_FDS) == sizeof request) {
         struct wire_answer answer = {0};
-        int pidfd = fork_worker(fds[0], fds[1], program, &answer.pid);
+        int pidfd;
 
+        birth.command_bytes = request.command_bytes;
+        pidfd = fork_worker(fds, &birth, &answer.pid);
         answer.rc = pidfd < 0 ? pidfd : 0;
-        close(fds[0]);
-        close(fds[1]);
+        for (int i = 0; i < WIRE_FDS; i++)
+            if (fds[i] >= 0)
+                close(fds[i]);
         if (wire_send(socket, &answer, sizeof answer, &pidfd, pidfd >= 0, 0) < 0)
             break;
         if (pidfd >= 0)

@@ -6,9 +6,14 @@
 #define TANDEM_POOL_ZYGOTE_WIRE_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
-#define WIRE_FDS 2  /* a request: the worker's page, and the pool's eventfd */
+#define WIRE_FDS 2  /* a request: the worker's page, and what it is told of or tells: an eventfd, or a command's socket */
+
+struct wire_request {
+    uint32_t command_bytes;  /* of its argument vector, behind the page (pool/command.h); 0: no command */
+};
 
 struct wire_answer {
     int rc;       /* 0, or a negative errno */

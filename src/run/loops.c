@@ -184,7 +184,7 @@ static void fork_zygotes(struct runner *runner)
 {
     for (unsigned i = 0; i < runner->fleet.count; i++) {
         struct member *member = &runner->members[i];
-        int rc = zygote_open(&member->zygote);
+        int rc = zygote_open(&member->zygote, runner->arena);
 
         member->has_zygote = rc == 0;
         if (rc < 0) {
