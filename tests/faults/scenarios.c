@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "shared/arena.h"
 
 static int nothing(void *arg)
 {
@@ -124,27 +127,53 @@ static int sync_all(void *arg)
     return rc < 0 ? rc : joined;
 }
 
-/* Blocks of every size, each filled, so that a page that is not there would be found out. */
+/* What the kernel has reserved for us is what we think: each file's header has a page besides. */
+static void check_pages(void)
+{
+    size_t bytes = 0;
+    td_shared_stats stats;
+
+    for (int i = 0; i < ARENA_REGIONS; i++) {
+        struct stat status;
+
+        truth(fstat(arena_region(arena_current(), i)->fd, &status) == 0);
+        bytes += (size_t)status.st_blocks * 512 - (size_t)sysconf(_SC_PAGESIZE);
+    }
+    td_shared_statistics(&stats);
+    truth(stats.reserved_bytes == bytes);
+}
+
+/* Blocks of every size, each filled, so that a page that is not there would be found out. The largest comes in pieces. */
 static int shared_all(void *arg)
 {
-    static const size_t sizes[] = {1, 64, 1000, 30000, 40000, 1000, 3 * 1024 * 1024};
-    char *blocks[sizeof sizes / sizeof *sizes];
+    static const size_t sizes[] = {1, 64, 1000, 30000, 40000, 1000, 5 * 1024 * 1024};
+    struct arena *arena = arena_current();
+    char *blocks[2][sizeof sizes / sizeof *sizes];
     td_shared_stats stats;
     int rc = 0;
 
+    if (!arena)  /* td_run goes on without it */
+        return -ENOMEM;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        blocks[i] = td_shared_alloc(sizes[i]);
-        if (blocks[i])
-            memset(blocks[i], (int)i + 1, sizes[i] < 65536 ? sizes[i] : 65536);
-        else
-            rc = -ENOMEM;
+        blocks[0][i] = td_shared_alloc(sizes[i]);
+        blocks[1][i] = arena_reserve(arena, i < 6 ? sizes[i] : 70000, 1);
+        for (int j = 0; j < 2; j++)
+            if (blocks[j][i])
+                memset(blocks[j][i], (int)i + 1, sizes[i] < 65536 ? sizes[i] : 65536);
+            else
+                rc = -ENOMEM;
     }
+    check_pages();
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        truth(!blocks[i] || blocks[i][0] == (char)(i + 1));
-        td_shared_free(blocks[i]);
+        truth(!blocks[0][i] || blocks[0][i][0] == (char)(i + 1));
+        td_shared_free(blocks[0][i]);
+        if (blocks[1][i] && i % 2)
+            arena_take_back(arena, blocks[1][i]);
     }
+    (void)arena_reclaim(arena, 1);
+    check_pages();
     td_shared_statistics(&stats);
-    truth(stats.blocks == 0 && stats.used_bytes == 0);
+    truth(stats.blocks == 0 && stats.used_bytes == 0 && stats.owned_bytes == 0);
     return rc;
 }
 
