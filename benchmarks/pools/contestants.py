@@ -89,8 +89,8 @@ ALL = ('trip', 'parked', 'jobs', 'sum', 'hand', 'ticker', 'beats', 'crash')
 FLOOR = ('trip', 'parked', 'sum', 'hand')
 PIPE = ('trip', 'parked', 'sum', 'own-sum', 'hand')
 CONTESTANTS = {
-    'tandem-threads': Contestant('tandem', 'threads', 'tandem threads', 'tandem', ALL, ('tasks',), False),
-    'tandem-processes': Contestant('tandem', 'processes', 'tandem processes', 'tandem', ALL, ('tasks',), True),
+    'tandem-threads': Contestant('tandem', 'threads', 'tandem threads', 'tandem', ALL, ('tasks', 'submit'), False),
+    'tandem-processes': Contestant('tandem', 'processes', 'tandem processes', 'tandem', ALL, ('tasks', 'submit'), True),
     'tandem-inline': Contestant('tandem', 'inline', 'tandem inline', 'inline', ('beats',), (), False),
     'inplace': Contestant('floor', 'inplace', 'in place', 'floor', ('sum',), (), False),
     'spin': Contestant('floor', 'spin', 'spinning word', 'floor', ('trip', 'sum', 'hand'), (), True),

@@ -166,7 +166,7 @@ class Report:
                   'Nothing was pinned, as a product would not: the kernel chose the cores, and whether caller and worker share one '
                   'decides more than code does; `--pin` parts them. Only the floors that spin are pinned, one to each core.')
         print('Rerun: `./bench pools`; alone, and with options: `benchmarks/pools/run --help`. Machine-readable: `build/bench/pools.json`.\n')
-        print(f'- Medians of {self.rounds} rounds in which the contestants take turns ({min(self.rounds, 3)} for the ticker, beats and '
+        print(f'- Medians of {self.asked.rounds} rounds in which the contestants take turns ({min(self.asked.rounds, 3)} for the ticker, beats and '
               'crashes).\n'
               '- Workers: one for jobs one at a time, sums and hand-over; one, or one for each core, for jobs a second, whichever '
               f'is better; four for the ticker; {self.here["cores"]} for the beats; two for crashes.\n'
@@ -184,7 +184,7 @@ class Report:
         if here['load_before'] > 0.5:
             print('**The machine was busy before: throw these figures away.**\n')
         if self.rounds < self.asked.rounds:
-            print(f'**Only {self.rounds} of {self.asked.rounds} rounds: there was no time for more.**\n')
+            print(f'**Only {self.rounds} of {self.asked.rounds} rounds were whole: there was no time for more.**\n')
 
     def write_json(self, path):
         measures = {}

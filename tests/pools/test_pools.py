@@ -33,8 +33,8 @@ def handing(program):
     for kind in ('threads', 'processes'):
         trips(program, kind)
         hand_over(program, kind)
-        for workers in (1, 2):
-            found = run(program, 'jobs', kind, workers, what='tasks')
+        for way, workers in (('tasks', 1), ('tasks', 2), ('submit', 2)):
+            found = run(program, 'jobs', kind, workers, what=way)
             assert found['per_s'] > 0 and found['cpu_us'] > 0
 
 

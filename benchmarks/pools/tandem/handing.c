@@ -2,11 +2,15 @@
 /*
  * trip|jobs|sum|hand threads|processes WORKERS SECONDS WHAT PIN: what handing work over costs.
  *
- * jobs, WHAT: `tasks` are 1,000 tasks that each offload one job after the other.
+ * jobs, WHAT: `tasks` are 1,000 tasks that each offload one job after the other; `submit` are four tasks that each submit
+ * 250 jobs and wait for them all, again and again.
  */
 #include <tandem.h>
 
 #include "../measure.h"
+
+#define SUBMITTERS 4
+#define BATCH (IN_FLIGHT / SUBMITTERS)
 
 struct work {
     struct call call;
@@ -71,6 +75,32 @@ static int feeder(void *arg)
     return 0;
 }
 
+static void submit_batch(struct work *work, td_job *batch)
+{
+    td_scope scope;
+
+    td_scope_open(&scope);
+    for (int i = 0; i < BATCH; i++)
+        if (td_submit(&scope, &batch[i], work->pool, empty, NULL, NULL) < 0)
+            exit(1);
+    if (td_scope_join(&scope) < 0)
+        exit(1);
+    work->done += BATCH;
+}
+
+static int submitter(void *arg)
+{
+    struct work *work = arg;
+    td_job *batch = malloc(BATCH * sizeof *batch);
+
+    if (!batch)
+        exit(1);
+    while (!work->stop)
+        submit_batch(work, batch);
+    free(batch);
+    return 0;
+}
+
 /* The feeders are at it when this begins to count, a fifth of the time later. */
 static void count_jobs(struct work *work, td_fn feed, int feeders)
 {
@@ -94,7 +124,10 @@ static void count_jobs(struct work *work, td_fn feed, int feeders)
 
 static void jobs(struct work *work)
 {
-    count_jobs(work, feeder, IN_FLIGHT);
+    if (is(work->call.what, "submit"))
+        count_jobs(work, submitter, SUBMITTERS);
+    else
+        count_jobs(work, feeder, IN_FLIGHT);
 }
 
 struct pile {
