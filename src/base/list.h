@@ -64,4 +64,15 @@ static inline struct td_list *list_pop_front(struct td_list *list)
     return first;
 }
 
+/* Moves all nodes to `to`, which need not be a list yet; `from` is empty then. */
+static inline void list_move_all(struct td_list *to, struct td_list *from)
+{
+    list_init(to);
+    if (list_empty(from))
+        return;
+    *to = *from;
+    to->next->prev = to->prev->next = to;
+    list_init(from);
+}
+
 #endif

@@ -9,17 +9,25 @@
 #define SPIN_LUCK_MAX 8
 #define SPIN_LATER (-64)       /* after a gap, so many chances are let pass */
 
-bool loop_look(struct loop *loop)
+/* What one finds may make others come and go. */
+static bool each(struct loop *loop, bool arm)
 {
+    struct td_list todo, *at;
     bool some = false;
 
-    for (struct td_list *at = loop->pollers.next, *next; at != &loop->pollers; at = next) {
+    list_move_all(&todo, &loop->pollers);
+    while ((at = list_pop_front(&todo))) {
         struct loop_poller *poller = container_of(at, struct loop_poller, link);
 
-        next = at->next;
-        some |= poller->look(poller);
+        list_push_back(&loop->pollers, at);
+        some |= arm ? poller->arm(poller) : poller->look(poller);
     }
     return some;
+}
+
+bool loop_look(struct loop *loop)
+{
+    return each(loop, false);
 }
 
 static td_time expected(struct loop *loop, td_time now)
@@ -70,15 +78,5 @@ static bool spin(struct loop *loop, td_time until)
 
 bool loop_settle(struct loop *loop, td_time until)
 {
-    bool some = false;
-
-    if (!loop->virtual && spin(loop, until))
-        return false;
-    for (struct td_list *at = loop->pollers.next, *next; at != &loop->pollers; at = next) {
-        struct loop_poller *poller = container_of(at, struct loop_poller, link);
-
-        next = at->next;
-        some |= poller->arm(poller);
-    }
-    return !some;
+    return (loop->virtual || !spin(loop, until)) && !each(loop, true);
 }

@@ -10,6 +10,8 @@
 #include "sync/waiters.h"
 #include "tandem/log.h"
 
+#define SHORT_NS 50000  /* of a job, on average */
+
 _Static_assert(sizeof(struct job) <= sizeof(td_job), "the room in a td_job is too small");
 
 static struct job *job_of(const td_job *job)
@@ -131,13 +133,15 @@ static void turn_over(struct turn_end *end)
 }
 
 /*
- * An idle worker gets the job now. Else it is given with the others of this turn: one fence and one look at the worker for
- * all of them.
+ * An idle worker gets the job now, unless more short ones may follow. Else it is given with the others of this turn: one fence
+ * and one look at the worker for all of them.
  */
 static void kick(td_pool *pool)
 {
+    bool alone = !pool->loop->sched.ready || pool->estimates.mean >= SHORT_NS;
+
     pool->turn_end.run = turn_over;
-    if (pool->queued == 1 && (!list_empty(&pool->idle[0]) || !list_empty(&pool->idle[1])))
+    if (alone && pool->queued == 1 && (!list_empty(&pool->idle[0]) || !list_empty(&pool->idle[1])))
         (void)pool_dispatch(pool);
     else if (pool->queued > 0)
         loop_at_turn_end(pool->loop, &pool->turn_end);

@@ -12,6 +12,7 @@
 
 #define SPIN_LOOKS 32       /* between two looks at the clock */
 #define SPIN_GAP_NS 10000   /* the clock jumped while we spun: somebody else wants this core */
+#define TOLD_NS 50000
 #define NO_SPIN_NS 2000000  /* so long we leave it to them */
 
 /* tidy: allow, because td_job_output and its like take no argument that could say which job is meant */
@@ -213,15 +214,26 @@ void slot_end(struct job_slot *slot, uint64_t ready, int rc)
     }
 }
 
+/*
+ * Who waits is told when there is nothing more to do, or every TOLD_NS: a wake-up costs as much as a hundred short jobs. That
+ * none waits for long behind a job that turns out long is the pool's to see to (its patience).
+ */
 static void serve_jobs(struct worker_page *page, int event_fd)
 {
-    td_time no_spin_until = 0, now = clock_real();
+    td_time no_spin_until = 0, now = clock_real(), told = now;
+    bool untold = false;
     uint64_t word;
 
     for (uint64_t ticket = page->first_ticket;; ticket++) {
         struct job_slot *slot = page_slot(page, ticket);
         enum sight sight = look(slot, ticket_generation(ticket), &word);
+        int rc;
 
+        if (untold && (sight != READY || now - told > TOLD_NS)) {
+            notify(page, event_fd);
+            untold = false;
+            told = now;
+        }
         if (sight == NOT_YET) {
             sight = wait_for(page, ticket, &word, &no_spin_until);
             now = clock_real();
@@ -233,11 +245,11 @@ static void serve_jobs(struct worker_page *page, int event_fd)
         if (page->cpu_max_ns)
             limits_arm_cpu(page->cpu_max_ns);
         atomic_store_explicit(&slot->started, now, memory_order_relaxed);
-        int rc = slot_run(slot);
+        rc = slot_run(slot);
         now = clock_real();
         atomic_store_explicit(&slot->ended, now, memory_order_relaxed);
         slot_end(slot, word, rc);
-        notify(page, event_fd);
+        untold = true;
     }
 }
 

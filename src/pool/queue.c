@@ -34,16 +34,15 @@ static void count_outcome(td_pool_stats *stats, int rc, bool began)
 
 static void let_memory_go(struct job *job, int rc)
 {
-    struct arena *arena = arena_current();
-
     if (job->output_to)
         *job->output_to = rc >= 0 ? job->output : NULL;
     if (job->output && rc >= 0 && job->output_to)
-        arena_give(arena, job->output);
+        arena_give(arena_current(), job->output);
     else if (job->output)
-        arena_take_back(arena, job->output);
+        arena_take_back(arena_current(), job->output);
     job->output = NULL;
-    job_unpin(job);
+    if (job->pinned)
+        job_unpin(job);
 }
 
 static void count_times(struct job *job)

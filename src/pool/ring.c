@@ -172,6 +172,10 @@ bool pool_dispatch(td_pool *pool)
         job = queue_next(pool, worker->reserved);
         if (!job)
             break;
+        if (worker->phase != WORKER_IDLE && worker->phase != WORKER_BUSY) {  /* others gave way, and that had consequences */
+            queue_put_back(job);
+            continue;
+        }
         now = now ? now : td_now();
         if (given && given != worker)
             ring(given);
@@ -248,7 +252,7 @@ static void collect_stuck(struct worker *worker)
 
     if (word_state(word) != JOB_DONE)
         return;
-    worker->head++;
+    worker->head = worker->tail;  /* what was behind it has been taken back */
     worker_came_back(worker);
 }
 
@@ -273,19 +277,21 @@ bool worker_collect(struct worker *worker)
         uint64_t ticket = worker->head, word;
         struct job_slot *slot = page_slot(worker->page, ticket);
 
-        if (worker->given[ticket % PAGE_SLOTS]) {
-            word = atomic_load_explicit(&slot->word, memory_order_acquire);
-            if (word_state(word) != JOB_DONE || word_generation(word) != ticket_generation(ticket)) {
-                if (!plausible(worker, ticket, word))
-                    worker_kill(worker, 0, TD_DEATH_CORRUPT);
-                break;
-            }
-            now = now ? now : td_now();
-            no_more_in_a_row(worker->pool);
-            worker->slow = false;
-            outcome(worker, ticket, atomic_load_explicit(&slot->rc, memory_order_relaxed), now);
+        if (!worker->given[ticket % PAGE_SLOTS]) {
+            worker->head++;
+            continue;
         }
-        worker->head = ticket + 1;
+        word = atomic_load_explicit(&slot->word, memory_order_acquire);
+        if (word_state(word) != JOB_DONE || word_generation(word) != ticket_generation(ticket)) {
+            if (!plausible(worker, ticket, word))
+                worker_kill(worker, 0, TD_DEATH_CORRUPT);
+            break;
+        }
+        now = now ? now : td_now();
+        no_more_in_a_row(worker->pool);
+        worker->slow = false;
+        worker->head++;  /* before the outcome: that may cancel other jobs of this worker, and bring us here again */
+        outcome(worker, ticket, atomic_load_explicit(&slot->rc, memory_order_relaxed), now);
     }
     after_collecting(worker);
     return now != 0;
@@ -369,15 +375,17 @@ void job_end_given(struct job *job, int rc)
         worker_left_behind(job);
         return;
     }
-    if (worker->phase != WORKER_BUSY)
-        return;  /* it is being killed */
-    if (pool->opts.kill_grace_ns > 0) {
-        job->end_rc = job->end_rc ? job->end_rc : rc;
-        if (!worker->backoff.armed)
-            timers_arm(&pool->loop->sched.timers, &worker->backoff, td_after(pool->opts.kill_grace_ns));
+    if (worker->phase == WORKER_BUSY && pool->opts.kill_grace_ns == 0) {
+        worker_kill_over(job, rc);
         return;
     }
-    worker_kill_over(job, rc);
+    if (job->end_rc)
+        return;  /* it had to end before */
+    job->end_rc = rc;
+    if (worker->phase == WORKER_BUSY) {  /* else it is being killed */
+        timers_disarm(&pool->loop->sched.timers, &worker->backoff);
+        timers_arm(&pool->loop->sched.timers, &worker->backoff, td_after(pool->opts.kill_grace_ns));
+    }
 }
 
 /* Kills the worker that runs this job, and makes sure that no other job suffers. */
@@ -434,6 +442,7 @@ void worker_recover(struct worker *worker, int signal)
 
     if (worker->phase == WORKER_BUSY || worker->phase == WORKER_DYING)
         set_not_busy(worker);
+    worker->phase = WORKER_DYING;  /* an outcome may cancel others of its jobs: nothing is collected from it meanwhile */
     for (uint64_t ticket = worker->tail; ticket-- != head;) {  /* backwards: what is put back keeps its order */
         struct job_slot *slot = page_slot(worker->page, ticket);
         uint64_t word = atomic_load(&slot->word);
@@ -444,10 +453,11 @@ void worker_recover(struct worker *worker, int signal)
         if (ours && word_state(word) == JOB_DONE) {
             no_more_in_a_row(worker->pool);
             outcome(worker, ticket, atomic_load(&slot->rc), td_now());
-        } else if (ours && word_state(word) == JOB_READY)
+        } else if (ours && word_state(word) == JOB_READY) {
             not_begun(worker, ticket);
-        else
+        } else {
             lost_with(worker, ticket, signal);
+        }
     }
     worker->head = worker->tail;
     worker->slow = false;
@@ -491,15 +501,16 @@ static void disarm(td_pool *pool)
 bool pool_look(struct loop_poller *poller)
 {
     td_pool *pool = container_of(poller, td_pool, poller);
-    struct td_list *at, *next;
+    struct td_list todo, *at;
     bool some = false;
 
     if (pool->armed)
         disarm(pool);
-    for (at = pool->watched.next; at != &pool->watched; at = next) {
+    list_move_all(&todo, &pool->watched);  /* an outcome may cancel jobs of other workers, and so change either list */
+    while ((at = list_pop_front(&todo))) {
         struct worker *worker = container_of(at, struct worker, link);
 
-        next = at->next;
+        list_push_back(&pool->watched, at);
         if (worker->phase == WORKER_STARTING)
             worker_check_birth(worker);
         else if (worker->phase == WORKER_RETIRING)
@@ -507,6 +518,8 @@ bool pool_look(struct loop_poller *poller)
         else
             some |= worker_collect(worker);
     }
+    if (!list_empty(&pool->watched) && !list_linked(&poller->link))
+        list_push_back(&pool->loop->pollers, &poller->link);
     if (some || (pool->queued > 0 && !list_empty(&pool->idle[0])) || (pool->closer && !pool_has_work(pool)))
         some |= pool_dispatch(pool);
     return some;
