@@ -18,6 +18,15 @@
 #define WITH_PROCESSES(test) ON_BOTH_WITH(TD_PROCESSES, "processes", test)
 #define ON_ALL(test) WITH_THREADS(test), WITH_PROCESSES(test)
 
+/* A case that a task tells; its `arg` is the case's state. A macro, since each takes two functions. */
+#define STORY(name) \
+    static int name##_in_task(void *arg); \
+    static void name(void **state) \
+    { \
+        assert_int_equal(run(state, name##_in_task, state), 0); \
+    } \
+    static int name##_in_task(void *arg)
+
 static td_pool_kind kind_of(void **state)
 {
     return (td_pool_kind)((uintptr_t)*state / 16);
@@ -49,6 +58,53 @@ UNUSED static int pass_gate(void *arg)
 
     atomic_fetch_add(&gate->entered, 1);
     atomic_fetch_add(&gate->left, 1);
+    return 0;
+}
+
+/* A job that waits in the gate as well, but looks whether it is to end. */
+UNUSED static int stay_until_asked(void *arg)
+{
+    struct gate *gate = arg;
+    bool asked = false;
+
+    atomic_store(&gate->pid, getpid());
+    atomic_fetch_add(&gate->entered, 1);
+    for (int i = 0; i < 300000 && !atomic_load(&gate->open) && !(asked = td_job_cancelled()); i++)
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    atomic_fetch_add(&gate->left, 1);
+    return asked ? -ECANCELED : 0;
+}
+
+/* A job that returns what its argument says. */
+UNUSED static int say_number(void *arg)
+{
+    return *(int *)arg;
+}
+
+/* A job that takes its worker process with it. */
+UNUSED static int drop_dead(void *arg)
+{
+    raise(SIGKILL);
+    return 0;
+}
+
+/* In shared memory: who came when. */
+struct row {
+    _Atomic int count;
+    int who[120];
+};
+
+struct turn {
+    struct row *row;
+    int who;
+};
+
+/* A job that notes when it ran. */
+UNUSED static int take_turn(void *arg)
+{
+    struct turn *turn = arg;
+
+    turn->row->who[atomic_fetch_add(&turn->row->count, 1)] = turn->who;
     return 0;
 }
 
@@ -86,6 +142,47 @@ UNUSED static void spawn_call(struct world *w, td_scope *scope, struct call *cal
     settle();
 }
 
+/* What was handed to a pool as a job of its own. */
+struct handed {
+    td_job job;
+    td_offload_opts opts;
+    td_job_report report;
+};
+
+#define AS_THE_POOL ((td_offload_opts){.when_full = TD_POOL_DEFAULT})
+
+/* td_submit with a report. */
+UNUSED static int hand(struct world *w, td_scope *scope, struct handed *handed, td_fn fn, void *arg, td_offload_opts opts)
+{
+    *handed = (struct handed){.opts = opts, .report = {.queued_ns = -1, .ran_ns = -1}};
+    handed->opts.report = &handed->report;
+    return td_submit(scope, &handed->job, w->pool, fn, arg, &handed->opts);
+}
+
+/* A task that waits for a job. */
+struct awaiter {
+    td_job *job;
+    int rc, ends;
+};
+
+UNUSED static int await(void *arg)
+{
+    struct awaiter *awaiter = arg;
+
+    awaiter->rc = td_job_wait(awaiter->job);
+    awaiter->ends++;
+    return 0;
+}
+
+/* Another gate than the world's; to td_shared_free. */
+UNUSED static struct gate *new_gate(void)
+{
+    struct gate *gate = td_shared_calloc(1, sizeof *gate);
+
+    expect(gate != NULL);
+    return gate;
+}
+
 UNUSED static void open_gate(struct world *w)
 {
     atomic_store(&w->gate->open, true);
@@ -111,6 +208,30 @@ UNUSED static unsigned long long outcomes(struct world *w)
     return s.ok + s.error + s.dropped + s.timeout + s.cancelled + s.died;
 }
 
+/* Law 7: each job that was submitted has ended in exactly one way, or was refused for exactly one reason. */
+UNUSED static void expect_accounted(struct world *w, unsigned long long submitted)
+{
+    td_pool_stats stats = stats_of(w);
+    unsigned long long busy = 0, refused = 0;
+
+    for (int i = TD_REFUSED_QUEUE; i <= TD_REFUSED_DELAY; i++)
+        busy += stats.refused[i];
+    for (int i = TD_REFUSED_NOT + 1; i < TD_REFUSALS; i++)
+        refused += stats.refused[i];
+    expect_int((long long)(stats.ok + stats.error + stats.timeout + stats.cancelled + stats.died + refused),
+               (long long)submitted);
+    expect_int((long long)(stats.rejected + stats.dropped), (long long)busy);
+    expect_int((long long)stats.refused[TD_REFUSED_NOT], 0);
+    expect_int((long long)stats.depth, 0);
+    expect_int((long long)stats.bytes, 0);
+}
+
+/* A job that ends when it is to end: a process is killed, and a thread looks. */
+UNUSED static td_fn stay_to_be_ended(struct world *w)
+{
+    return kind_of(w->state) == TD_PROCESSES ? stay_in_gate : stay_until_asked;
+}
+
 UNUSED static void world_open(struct world *w, void **state, td_pool_opts opts)
 {
     *w = (struct world){.state = state};
@@ -120,14 +241,22 @@ UNUSED static void world_open(struct world *w, void **state, td_pool_opts opts)
     expect_int(td_pool_open(&w->pool, &opts), 0);
 }
 
-UNUSED static void world_close(struct world *w)
+/* The arena's balance: no block is anybody's any more, not a worker's and not a stuck job's either. */
+UNUSED static void expect_nothing_left(void)
 {
     td_shared_stats left;
 
-    expect_int(td_pool_close(w->pool), 0);
-    td_shared_free(w->gate);
     td_shared_statistics(&left);
     expect_int((long long)left.blocks, 0);
+    expect_int((long long)left.quarantined_blocks, 0);
+    expect_int((long long)left.owned_bytes, 0);
+}
+
+UNUSED static void world_close(struct world *w)
+{
+    expect_int(td_pool_close(w->pool), 0);
+    td_shared_free(w->gate);
+    expect_nothing_left();
 }
 
 #endif
