@@ -4,6 +4,7 @@
 Well-behaved ones are websockets and curl; these exist because no proper client sends what the tests have to.
 """
 import collections
+import json
 import socket
 import struct
 
@@ -47,6 +48,12 @@ def close_frame(code=1000, reason=b''):
 def handshake(path='/echo', host='127.0.0.1', version='13', key=KEY, fields=''):
     return (f'GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
             f'Sec-WebSocket-Version: {version}\r\nSec-WebSocket-Key: {key}\r\n{fields}\r\n').encode()
+
+
+def request(op, **members):
+    """An operation for /compute."""
+    body = json.dumps({'op': op, **members}).encode()
+    return b'POST /compute HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n' % len(body) + body
 
 
 class Connection:

@@ -7,16 +7,11 @@ import socket
 import sys
 import threading
 
-from raw import TEXT, Connection, WebSocket, frame
+from raw import TEXT, Connection, WebSocket, frame, request
 from runner import main
 from server import check, equal
 
 LONG_MS = 50000   # no test waits for it
-
-
-def request(op, **members):
-    body = json.dumps({'op': op, **members}).encode()
-    return b'POST /compute HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n' % len(body) + body
 
 
 def outcomes(server):

@@ -4,14 +4,18 @@
 import concurrent.futures
 import json
 import os
+import random
 import signal
 import sys
+import threading
+import time
 
-from raw import BINARY, CLOSE, TEXT, WebSocket, frame
-from runner import main
+from raw import BINARY, CLOSE, TEXT, Connection, WebSocket, frame, request
+from runner import limit, main
 from server import check, equal
 
 WINDOW = bytes(3200)   # 100 ms at 16,000 samples a second
+KILLS = 60
 STOP = frame(TEXT, b'{"type":"stop"}')
 
 
@@ -67,5 +71,72 @@ def a_gateway_without_audio_has_no_workers_for_it(run):
         equal(server.metrics().of_pool('compute', 'workers'), 2, 'workers that compute')
 
 
+def session(server, over):
+    """Sends one window after the other; each is analysed, or said to be dropped. Returns how many, and the summary."""
+    with WebSocket(server, '/audio') as audio:
+        windows = 0
+        while not over.is_set():
+            audio.send(frame(BINARY, WINDOW))
+            one = json.loads(audio.message())
+            windows += 1
+            equal(one[{'analysis': 'at_ms', 'dropped': 'to_ms'}[one['type']]], 100 * windows, f'what {one} is about')
+        audio.send(STOP)
+        return windows, messages(audio)[-1]
+
+
+@limit(90)
+def kills_under_mixed_load_lose_nothing(run):
+    """Every job has one outcome, the one that its client was told, and every window too."""
+    with run.serve('--pool', '2', '--audio-pool', '2', '--queue', '200') as server, \
+            concurrent.futures.ThreadPoolExecutor(16) as threads:
+        dice = random.Random(7)
+        over = threading.Event()
+
+        def compute(number):
+            found = []
+            while not over.is_set():
+                found.append(server.compute('burn', ms=number).status)
+            return found
+
+        def leave():
+            count = 0
+            while not over.is_set():
+                raw = Connection(server)
+                raw.send(request('primes', n=1000000))
+                time.sleep(0.002)
+                raw.close()
+                count += 1
+            return count
+
+        computing = [threads.submit(compute, number) for number in range(6)]
+        leaving = threads.submit(leave)
+        listening = [threads.submit(session, server, over) for _ in range(4)]
+        for _ in range(KILLS):
+            for pid in dice.sample(server.workers(), 1):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.03)
+        over.set()
+        for one in listening:
+            windows, summary = one.result()
+            equal(summary['analysed_ms'] + summary['dropped_ms'], 100 * windows, f'what {summary} adds up to')
+        found = [status for one in computing for status in one.result()]
+        left = leaving.result()
+        server.wait_pool(busy=0)
+        metrics = server.wait_metric(lambda m: m.value('connections') == 1 and m, 'the connections to end')
+        count = {name: metrics.of_pool('compute', 'jobs_total', outcome=name)
+                 for name in ('ok', 'error', 'rejected', 'dropped', 'timeout', 'cancelled', 'died')}
+        run.note(f'{len(found)} answers, {left} left, {count}, {metrics.value("pool_worker_deaths_total"):.0f} deaths')
+        check(set(found) <= {200, 500}, f'statuses {set(found)}')
+        check(found.count(200) <= count['ok'] and found.count(500) <= count['died'], 'more answers than outcomes')
+        check(len(found) <= sum(count.values()) <= len(found) + left, 'more or fewer outcomes than jobs')
+        equal((count['error'], count['timeout'], count['rejected'], count['dropped']), (0, 0, 0, 0), 'other outcomes')
+        check(metrics.of_pool('compute', 'worker_deaths_total', cause='killed') > 0, 'no worker that computes was killed')
+        check(metrics.of_pool('audio', 'worker_deaths_total', cause='killed') > 0, 'no worker of audio was killed')
+        equal(metrics.value('shared_memory_quarantined_bytes'), 0, 'quarantined bytes')
+
+
 sys.exit(main(audio_is_unaffected_while_every_worker_computes, computing_is_unaffected_while_audio_stands_still,
-              a_gateway_without_audio_has_no_workers_for_it))
+              a_gateway_without_audio_has_no_workers_for_it, kills_under_mixed_load_lose_nothing))
