@@ -121,8 +121,8 @@ async def chaos(server, seed, seconds):
     await asyncio.gather(*(role(server, random.Random(dice.random()), until) for role in roles))
 
 
-FLAGS = (('--pool', '2', '--queue', '8'), ('--pool', '1', '--queue', '2', '--when-full', 'drop-oldest'),
-         ('--pool', '3', '--queue', '4', '--when-full', 'wait'))
+FLAGS = (('--pool', '2', '--queue', '8'), ('--pool', '1', '--queue', '2', '--when-full', 'drop-oldest', '--cancel-running'),
+         ('--pool', '3', '--queue', '4', '--when-full', 'wait', '--strict-workers'))
 
 
 @limit(90)

@@ -4,6 +4,7 @@
 import concurrent.futures
 import json
 import os
+import pathlib
 import signal
 import sys
 import threading
@@ -240,6 +241,8 @@ def strict_workers_compute(run):
         for n in (0, 100, 10000000):
             equal(server.compute('primes', n=n).body['value'], PRIMES[n], f'primes {n}')
         equal(server.compute('burn', ms=50).body['value'], 50, 'burn')
+        for pid in server.workers():
+            check('Seccomp:\t2\n' in pathlib.Path(f'/proc/{pid}/status').read_text(), f'no filter around worker {pid}')
         equal(server.metrics().value('pool_worker_deaths_total'), 0, 'deaths')
 
 
@@ -399,7 +402,7 @@ sys.exit(main(values_and_times_are_right, queued_ms_is_the_time_in_the_queue, th
               of_five_at_once_one_is_refused, when_full_wait_holds_back, when_full_drop_oldest_lets_the_oldest_give_way,
               queue_0_holds_nothing, what_waiting_jobs_hold_is_bounded, what_cannot_be_in_time_is_refused_at_once,
               waiting_too_long_for_too_long_is_overload, worker_after_worker_that_dies_breaks_the_pool_for_a_moment,
-              strict_workers_compute, the_times_of_jobs_are_in_histograms,
+              a_worker_has_the_memory_it_is_given, strict_workers_compute, the_times_of_jobs_are_in_histograms,
               deadlines_are_504, a_crash_costs_one_job, many_crashes_leave_nothing_behind, sigkill_mid_job_costs_that_job_only,
               all_children_may_be_killed, stopped_workers_do_not_hold_the_loop, clients_that_leave_cost_nothing,
               threads_compute_too, a_storm_of_small_jobs_is_answered))
