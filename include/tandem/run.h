@@ -51,7 +51,7 @@ typedef struct td_opts {
     unsigned loops;           /* threads with a loop each; 0 is 1; fn(arg) runs as the first task of every one */
     size_t stack_size;        /* bytes of a task's stack, guard included; 0 is 64 KiB; at least 16 KiB */
     td_time stall_after;      /* the watchdog reports a task that holds the loop longer; 0 is 25 ms, TD_FOREVER is never */
-    size_t shared_bytes_max;  /* bytes of shared memory at the most; 0 is half of the machine's memory */
+    size_t shared_bytes_max;  /* bytes of shared memory at the most; 0: half of the machine's memory, or of the container's */
     uint64_t seed;            /* of td_random, and of all that the simulation decides; 0 asks the system for one */
     bool virtual_time;        /* the clock stands while tasks run and jumps to the next timer when all wait; so with sim */
     bool keep_signals;        /* leave SIGINT, SIGTERM and SIGQUIT alone */

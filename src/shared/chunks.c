@@ -49,6 +49,7 @@ int chunks_open(struct chunks *chunks, size_t limit)
     chunks->size = ARENA_REGIONS * chunks->regions[0].size;
     if (chunks->limit > chunks->per_region - 1)
         chunks->limit = chunks->per_region - 1;
+    chunks->keep = chunks->limit * ARENA_CHUNK / 4 < ARENA_KEEP ? chunks->limit * ARENA_CHUNK / 4 : ARENA_KEEP;
     words = ARENA_REGIONS * chunks->per_region / 64 + 1;
     chunks->taken = calloc(2 * words, sizeof *chunks->taken);
     if (!chunks->taken) {
@@ -210,7 +211,7 @@ void chunks_give(struct chunks *chunks, size_t first, size_t count)
     chunks->taken_count -= count;
     if (first < chunks->hint[region])
         chunks->hint[region] = first;
-    if ((chunks->backed_count - chunks->taken_count) * ARENA_CHUNK <= ARENA_KEEP)
+    if ((chunks->backed_count - chunks->taken_count) * ARENA_CHUNK <= chunks->keep)
         return;
     for (size_t at = first, end; at < first + count; at = end + 1) {
         for (end = at; end < first + count && bit(chunks->backed, end); end++)

@@ -15,7 +15,7 @@
 #include "shared/room.h"
 
 #define CHUNK_NONE SIZE_MAX
-#define ARENA_KEEP ((size_t)64 * 1024 * 1024)  /* bytes of pages that may lie idle; beyond it they are given back */
+#define ARENA_KEEP ((size_t)64 * 1024 * 1024)  /* bytes of pages that may lie idle, or a quarter of the limit if that is less */
 
 struct chunks {
     struct arena_region regions[ARENA_REGIONS];
@@ -27,6 +27,7 @@ struct chunks {
     size_t hint[ARENA_REGIONS];  /* no free chunk of the region lies below it */
     size_t top[ARENA_REGIONS];   /* its chunks at and above it were never taken */
     size_t limit;                /* chunks that may be backed */
+    size_t keep;                 /* bytes of pages that may lie idle */
     size_t taken_count, backed_count;
     unsigned long long grown;    /* times pages were reserved */
     int refusal;                 /* why the last take got nothing: -EDQUOT (the limit), -EFBIG (no gap), or the kernel's */

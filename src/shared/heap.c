@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define SMALL_MAX (32u * 1024)
 
@@ -40,6 +41,11 @@ size_t heap_class_size(size_t size)
     return size > SMALL_MAX ? 0 : class_object(class_of(size));
 }
 
+static size_t table_bytes(const struct heap *heap)
+{
+    return ARENA_REGIONS * heap->pages.per_region * sizeof *heap->chunks;
+}
+
 int heap_open(struct heap *heap, size_t limit)
 {
     int rc;
@@ -51,11 +57,13 @@ int heap_open(struct heap *heap, size_t limit)
     rc = chunks_open(&heap->pages, limit);
     if (rc < 0)
         return rc;
-    heap->chunks = calloc(ARENA_REGIONS * heap->pages.per_region, sizeof *heap->chunks);
-    if (heap->chunks)
+    /* Not calloc: of the many entries few are ever touched, and calloc may clear them all (MALLOC_PERTURB_). */
+    heap->chunks = mmap(NULL, table_bytes(heap), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (heap->chunks != MAP_FAILED)
         return 0;
+    rc = -errno;
     chunks_close(&heap->pages);
-    return -ENOMEM;
+    return rc;
 }
 
 void heap_close(struct heap *heap)
@@ -63,7 +71,7 @@ void heap_close(struct heap *heap)
     for (int i = 0; i < ARENA_REGIONS; i++)
         for (size_t at = (size_t)i * heap->pages.per_region; at < heap->pages.top[i]; at++)
             free(heap->chunks[at].blocks);
-    free(heap->chunks);
+    munmap(heap->chunks, table_bytes(heap));
     chunks_close(&heap->pages);
 }
 

@@ -71,6 +71,9 @@ static int map_region(struct arena_region *region, const struct arena_region *ou
         mmap(region->base + ARENA_CHUNK, region->size - ARENA_CHUNK, PROT_READ | PROT_WRITE, flags, region->fd,
              (off_t)ARENA_CHUNK) == MAP_FAILED)
         return -errno;
+    /* The kernel would touch every page of the range for a core file, those too that are not there: a worker's crash would
+     * fill the machine's memory with zeros. Without this advice we can do nothing about that. */
+    (void)madvise(region->base, region->size, MADV_DONTDUMP);
     /* Nobody can shrink the file under a mapping now: that would be SIGBUS. */
     return fcntl(region->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ? -errno : 0;
 }

@@ -218,6 +218,35 @@ UNUSED static void it_lives_within_a_limit_on_addresses(void **state)
     assert_ended_well(&ending);
 }
 
+/* Each mapping of our files in /proc/self/smaps has the flag "dd": do not dump. */
+static int look_at_flags(void *arg)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    int ours = 0, flagged = 0;
+    bool is_ours = false;
+    char line[1000];
+
+    expect(maps != NULL);
+    while (fgets(line, sizeof line, maps)) {
+        if (strstr(line, "/memfd:tandem-"))
+            ours += is_ours = true;
+        if (strncmp(line, "VmFlags:", 8) == 0) {
+            flagged += is_ours && strstr(line, " dd");
+            is_ours = false;
+        }
+    }
+    fclose(maps);
+    expect(ours >= 4);  /* two files, each with a header */
+    expect_int(flagged, ours);
+    return 0;
+}
+
+/* To dump a range is to touch it all: a worker's crash would fill the machine. */
+static void no_core_file_has_the_arena(void **state)
+{
+    assert_int_equal(run(state, look_at_flags, NULL), 0);
+}
+
 #define CGROUP_LIMIT (96 * MIB)
 
 static char cgroup[100];
@@ -298,6 +327,7 @@ int main(void)
         ON_BOTH(a_chunk_that_is_free_again_serves_any_size),
         ON_BOTH(an_arena_that_stays_nearly_full_is_told_of_once),
         ON_BOTH(it_lives_within_a_limit_on_files),
+        ON_BOTH(no_core_file_has_the_arena),
         NOT_SANITIZED(ON(TD_BACKEND_EPOLL, "epoll: ", it_lives_within_a_limit_on_addresses))
         NOT_SANITIZED(ON(TD_BACKEND_EPOLL, "epoll: ", a_full_container_is_an_answer))
     };
