@@ -2,7 +2,7 @@
 /*
  * Byte streams over TCP.
  *
- * Addresses are text: "127.0.0.1:8080", "[::1]:8080"; port 0 lets the system choose. Names are not looked up yet.
+ * Addresses are text: "127.0.0.1:8080", "[::1]:8080"; port 0 lets the system choose. For names there is tandem/lookup.h.
  *
  * Everything here is for tasks of the loop that made the object. At most one task reads a stream at a time, and one
  * writes.

@@ -60,6 +60,7 @@ struct loop {
     struct blocking blocking;      /* threads for calls that block */
     sigset_t signals_before;       /* the thread's mask: SIGPIPE and SIGXFSZ are blocked while the loop lives */
     struct zygote *zygote;         /* forks worker processes (src/pool); the loop only keeps it for them */
+    struct classes *classes;       /* ready-made pools (src/pool): likewise; NULL: none was used yet */
     uint64_t seed;
     struct dice dice;              /* td_random's */
     bool virtual;                  /* runs in virtual time: */

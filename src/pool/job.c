@@ -34,12 +34,20 @@ static struct td_task *pool_user(const td_pool *pool, const char *function)
     return self;
 }
 
+int job_no_pool(const char *function)
+{
+    int rc = task_checkpoint(task_self(function));
+
+    return rc < 0 ? rc : -ENOMEM;
+}
+
 /* Nobody waits for its result any more. */
 static void no_longer_wanted(struct job *job, int rc)
 {
     td_pool *pool = job->pool;
 
-    if (job->place == PLACE_GIVEN && (pool->opts.on_cancel == TD_CANCEL_FINISH || !pool->kind->kill))
+    if (job->place == PLACE_GIVEN && (pool->opts.on_cancel == TD_CANCEL_FINISH || !pool->kind->kill) &&
+        !(pool->traits & POOL_LEAVES))
         job_let_finish(job, rc);
     else
         job_end(job, rc);
@@ -180,6 +188,8 @@ int td_offload_with(td_pool *pool, td_fn fn, void *arg, const td_offload_opts *o
 
     if (nested())
         return -EDEADLK;
+    if (!pool)
+        return job_no_pool("td_offload");
     self = pool_user(pool, "td_offload");
     job_init(&job, pool, fn, arg);
     rc = configure(&job, opts);
@@ -227,6 +237,10 @@ int td_submit(td_scope *scope, td_job *out, td_pool *pool, td_fn fn, void *arg, 
     if (nested())
         return -EDEADLK;
     (void)scope_user(scope, __func__);
+    if (!pool) {
+        *job = (struct job){.place = PLACE_DONE, .rc = job_no_pool(__func__)};
+        return job->rc;
+    }
     self = pool_user(pool, __func__);
     if (!opts)
         opts = &defaults;

@@ -98,12 +98,15 @@ static int check_memory(td_pool *pool, struct map *map, size_t count, size_t byt
 int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t item_size, const td_map_opts *opts)
 {
     struct map map = {pool, fn, items, count, item_size, opts->chunk_max, opts->results, *opts, 0};
-    size_t feeders = opts->window ? opts->window : 2 * (size_t)pool->wanted, bytes;
+    size_t feeders, bytes;
     struct td_task *self;
     int rc;
 
     if (job_inside() && !task_running)
         return -EDEADLK;
+    if (!pool)
+        return job_no_pool("td_pool_map");
+    feeders = opts->window ? opts->window : 2 * (size_t)pool->wanted;
     self = task_self("td_pool_map");
     rc = task_checkpoint(self);
     if (rc < 0)

@@ -41,7 +41,7 @@ void pool_wake_closer(td_pool *pool)
         task_unpark(closer->task, 0);
 }
 
-static unsigned usable_cores(void)
+unsigned pool_usable_cores(void)
 {
     cpu_set_t set;
 
@@ -79,7 +79,7 @@ static const char *wrong_with(const td_pool_opts *opts, unsigned workers)
 
 static int check_opts(const td_pool_opts *opts)
 {
-    const char *wrong = wrong_with(opts, opts->workers ? opts->workers : usable_cores());
+    const char *wrong = wrong_with(opts, opts->workers ? opts->workers : pool_usable_cores());
     struct arena *arena = arena_current();
 
     if (wrong) {
@@ -156,7 +156,7 @@ static void init(td_pool *pool, struct loop *loop, const td_pool_opts *opts)
         pool->kind = processes ? &worker_simulated_process : &worker_simulated_thread;
     else
         pool->kind = opts->command ? &worker_command : processes ? &worker_process : &worker_thread;
-    pool->cores = usable_cores();
+    pool->cores = pool_usable_cores();
     pool->opts.workers = opts->workers ? opts->workers : pool->cores;
     if (pool->opts.workers_max < pool->opts.workers)
         pool->opts.workers_max = pool->opts.workers;
@@ -173,9 +173,9 @@ static void init(td_pool *pool, struct loop *loop, const td_pool_opts *opts)
     init_lists(pool);
 }
 
-int td_pool_open(td_pool **out, const td_pool_opts *opts)
+int pool_open(td_pool **out, const td_pool_opts *opts, unsigned traits)
 {
-    struct td_task *self = task_self(__func__);
+    struct td_task *self = task_self("td_pool_open");
     td_pool *pool;
     int rc = check_opts(opts);
 
@@ -191,6 +191,7 @@ int td_pool_open(td_pool **out, const td_pool_opts *opts)
     if (!pool)
         return -ENOMEM;
     init(pool, loop_of(self), opts);
+    pool->traits = traits;
     rc = build(pool);
     if (rc < 0) {
         release(pool);
@@ -199,6 +200,11 @@ int td_pool_open(td_pool **out, const td_pool_opts *opts)
     pool_start_wanted(pool);
     *out = pool;
     return 0;
+}
+
+int td_pool_open(td_pool **pool, const td_pool_opts *opts)
+{
+    return pool_open(pool, opts, 0);
 }
 
 void td_pool_cancel(td_pool *pool)
@@ -238,7 +244,7 @@ static int close_wait(td_pool *pool, struct td_task *self, bool abortable)
     return rc;
 }
 
-static void forget(td_pool *pool)
+void pool_forget(td_pool *pool)
 {
     struct timers *timers = &pool->loop->sched.timers;
     struct arena *arena = arena_current();
@@ -260,6 +266,8 @@ int td_pool_close(td_pool *pool)
 
     if (self->sched->forked)
         return rc;
+    if (pool->traits & POOL_READY_MADE)
+        fail("td_pool_close: %s is the loop's own and ends with it; close what td_pool_open has opened", pool_name(pool));
     if (pool->closing)
         fail("td_pool_close: the pool is being closed already");
     pool->closing = true;
@@ -272,7 +280,7 @@ int td_pool_close(td_pool *pool)
     pool_retire_surplus(pool);
     while (pool->alive > 0 || pool->graves > 0)
         close_wait(pool, self, false);
-    forget(pool);
+    pool_forget(pool);
     return rc;
 }
 

@@ -15,6 +15,7 @@
 
 #include "loop/loop.h"
 #include "loop/poller.h"
+#include "pool/classes.h"
 #include "pool/codel.h"
 #include "pool/estimate.h"
 #include "pool/growth.h"
@@ -156,8 +157,9 @@ struct td_pool {
     unsigned breaks_in_row;
     unsigned graves;            /* pages left to workers that were never announced: process.c */
     unsigned cores;
+    unsigned traits;            /* enum pool_trait, of a ready-made pool */
     uint32_t arena_owner;
-    bool armed, closing, broken;
+    bool armed, closing, broken, growing;
     td_time busy_ns, busy_mark_ns, busy_marked_at;  /* of all workers; and when the share was last computed */
     double busy_share;
     struct pool_closer *closer; /* the task in td_pool_close, while it is parked */
@@ -169,6 +171,11 @@ struct td_pool {
 const char *pool_name(const td_pool *pool);
 bool pool_has_work(const td_pool *pool);
 void pool_wake_closer(td_pool *pool);
+unsigned pool_usable_cores(void);
+
+/* td_pool_open, for classes.c; and the end of a pool that holds no job and whose workers have ended. */
+int pool_open(td_pool **out, const td_pool_opts *opts, unsigned traits);
+void pool_forget(td_pool *pool);
 
 /* ring.c: to and from the workers' rings. */
 

@@ -38,6 +38,9 @@ td_time queue_oldest_age(const td_pool *pool, td_time now);
 /* Makes a job of fn(items); the rest is zero. */
 void job_init(struct job *job, td_pool *pool, td_fn fn, void *items);
 
+/* What submitting to no pool (NULL) answers: -ENOMEM, or what the checkpoint says. */
+int job_no_pool(const char *function);
+
 /* Holds the block that [at, at + size) lies in. Returns 0, or -EFAULT after a log line. */
 int job_pin(struct job *job, const void *at, size_t size);
 

@@ -48,14 +48,14 @@ static void set_busy(struct worker *worker)
 {
     worker->phase = WORKER_BUSY;
     worker->pool->busy++;
-    worker->pool->loop->workers_busy++;
+    worker->pool->loop->workers_busy += !(worker->pool->traits & POOL_WAITS);
     worker_watch(worker);
 }
 
 static void set_not_busy(struct worker *worker)
 {
     worker->pool->busy--;
-    worker->pool->loop->workers_busy--;
+    worker->pool->loop->workers_busy -= !(worker->pool->traits & POOL_WAITS);
 }
 
 static void ring(struct worker *worker)
@@ -190,6 +190,8 @@ bool pool_dispatch(td_pool *pool)
     }
     if (given)
         ring(given);
+    if ((pool->traits & POOL_READY_MADE) && pool->queued > 0 && !first_idle(pool, 0))
+        classes_grow(pool);
     if (pool->codel.target && pool->queued == 0)
         codel_idle(&pool->codel, now ? now : td_now());
     if (pool->queued > 0 && first_idle(pool, 0))

@@ -25,7 +25,8 @@ static void *thread_main(void *arg)
 
     arena_adopt(start->arena);
     free(start);
-    worker_lower_weight();
+    if (!(worker->pool->traits & POOL_WAITS))
+        worker_lower_weight();
     (void)page_serve(worker->page, worker->pool->loop->wake_file.fd);
     return NULL;
 }

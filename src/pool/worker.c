@@ -420,8 +420,8 @@ void worker_left_behind(struct job *job)
     struct worker *worker = job->worker;
     td_pool *pool = job->pool;
 
-    if (job->end_rc != -ETIMEDOUT || pool->stuck >= pool->opts.stuck_max || (job->items && !job->pinned) ||
-        worker->phase != WORKER_BUSY)
+    if ((job->end_rc != -ETIMEDOUT && !(pool->traits & POOL_LEAVES)) || pool->stuck >= pool->opts.stuck_max ||
+        (job->items && !job->pinned) || worker->phase != WORKER_BUSY)
         return;
     worker_take_back(worker);
     worker->left = (struct left){job->pinned, job->output};
@@ -430,12 +430,13 @@ void worker_left_behind(struct job *job)
     job->worker = NULL;
     pool->given--;
     pool->busy--;
-    pool->loop->workers_busy--;
+    pool->loop->workers_busy -= !(pool->traits & POOL_WAITS);
     worker->phase = WORKER_STUCK;
     pool->stuck++;
-    td_log(TD_LOG_WARNING, "%s: a job is past its deadline and goes on: its thread is left behind (%u of %u)", pool_name(pool),
-           pool->stuck, pool->opts.stuck_max);
-    job_finish(job, -ETIMEDOUT);
+    if (job->end_rc == -ETIMEDOUT)
+        td_log(TD_LOG_WARNING, "%s: a job is past its deadline and goes on: its thread is left behind (%u of %u)",
+               pool_name(pool), pool->stuck, pool->opts.stuck_max);
+    job_finish(job, job->end_rc);
     pool_start_wanted(pool);
     (void)pool_dispatch(pool);
 }

@@ -15,6 +15,7 @@
 #include "debug/trace.h"
 #include "loop/fleet.h"
 #include "loop/watchdog.h"
+#include "pool/classes.h"
 #include "pool/zygote.h"
 #include "run/gate.h"
 #include "run/overflow.h"
@@ -94,6 +95,7 @@ static int open_loop(struct member *member)
 
 static void close_loop(struct member *member)
 {
+    classes_close(&member->loop);
     arena_adopt(NULL);
     if (member->has_zygote)
         zygote_detach(&member->zygote);

@@ -101,6 +101,8 @@ CALL(ssize_t, process_vm_readv, (pid_t pid, const struct iovec *to, unsigned lon
 CALL(int, sched_getaffinity, (pid_t pid, size_t size, cpu_set_t *set), (pid, size, set), -1, EINVAL)
 CALL(int, setpriority, (int which, id_t who, int value), (which, who, value), -1, EACCES)
 OWN(EVP_Digest, ENOMEM)
+OWN(getaddrinfo, EMFILE, ENOMEM)
+SAFE(freeaddrinfo)
 
 /* io_uring: by the functions of liburing, and by what the kernel does for us. */
 OWN(io_uring_queue_init_params, ENOMEM, EMFILE, EPERM, ENOSYS, EINVAL)

@@ -256,8 +256,20 @@ static int ws_all(void *arg)
     return with_server(converse, frames);
 }
 
+/* A name, by a thread of the names class; and the loop ends with its class open. */
+static int lookup_all(void *arg)
+{
+    td_address found[2];
+    int count = td_lookup("localhost:80", found, 2);
+
+    truth(count != 0 && count <= 2);
+    truth(count < 0 || strcmp(found[0].text, "127.0.0.1:80") == 0 || strcmp(found[0].text, "[::1]:80") == 0);
+    return count < 0 ? count : 0;
+}
+
 const struct scenario scenarios_net[] = {
     {"stream", stream_all},
+    {"lookup", lookup_all, .slow = true},
     {"http", http_all, .slow = true},
     {"ws", ws_all, .slow = true},
     {NULL},

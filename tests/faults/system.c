@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <netdb.h>
 #include <openssl/evp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -235,6 +236,12 @@ int fault_pidfd_send_signal(int fd, int signal, siginfo_t *info, unsigned flags)
 int fault_pidfd_send_signal(int fd, int signal, siginfo_t *info, unsigned flags)
 {
     return fault_due(FAULT_pidfd_send_signal) ? -1 : pidfd_send_signal(fd, signal, info, flags);
+}
+
+int fault_getaddrinfo(const char *host, const char *service, const struct addrinfo *wanted, struct addrinfo **found);
+int fault_getaddrinfo(const char *host, const char *service, const struct addrinfo *wanted, struct addrinfo **found)
+{
+    return fault_due(FAULT_getaddrinfo) ? EAI_SYSTEM : getaddrinfo(host, service, wanted, found);
 }
 
 /* These return their error. */
