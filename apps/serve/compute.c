@@ -178,7 +178,7 @@ int64_t compute_retry_after_ms(struct app *app)
     pools_statistics(app, POOL_COMPUTE, &stats);
     if (stats.mean_ran_ns == 0)
         return 1000;  /* nothing has finished yet to go by */
-    ms = stats.mean_ran_ns / 1000000 * (int64_t)(stats.depth + 1) / stats.workers;
+    ms = stats.mean_ran_ns / 1000000 * (int64_t)(stats.depth + 1) / (stats.workers ? stats.workers : 1);  /* all may be dead */
     return ms < 100 ? 100 : ms > 60000 ? 60000 : ms;
 }
 

@@ -34,6 +34,7 @@ int pools_open(struct app *app)
     opts.when_full = options->when_full;
     opts.on_cancel = cancel ? TD_CANCEL_KILL : TD_CANCEL_FINISH;
     opts.kill_grace_ns = cancel && options->pool_kind == TD_PROCESSES ? ASKED_NS : 0;  /* else nobody listens */
+    opts.stuck_max = options->pool_kind == TD_THREADS ? options->pool : 0;  /* all that jobs touch is shared memory */
     opts.delay_target_ns = options->delay_target_ns;
     opts.admit_by_deadline = true;
     return open_pool(app, POOL_COMPUTE, &opts);

@@ -214,6 +214,8 @@ def waiting_too_long_for_too_long_is_overload(run):
 
 def worker_after_worker_that_dies_breaks_the_pool_for_a_moment(run):
     with run.serve('--pool', '1', '--enable-test-ops') as server:
+        equal(server.compute('burn', ms=30).status, 200, 'a job that tells what jobs take')
+
         def refused():
             answer = server.compute('crash')
             return answer if answer.status == 503 else None
@@ -375,7 +377,13 @@ def threads_compute_too(run):
         equal(server.compute('primes', n=10000000).body['value'], 664579, 'primes')
         for op in ('crash', 'hang'):
             equal(server.compute(op).status, 400, f'{op}, which would take the server with it')
-        check(server.compute('burn', ms=300, deadline_ms=100).status in (200, 504), 'a thread past its deadline')
+        late = jobs.start('burn', ms=3000)
+        equal(server.compute('burn', ms=3000, deadline_ms=100).status, 504, 'a thread past its deadline')
+        check(not late.done(), 'its answer waited for the thread')
+        equal(server.metrics().of_pool('compute', 'stuck_workers'), 1, 'threads left behind')
+        equal(server.compute('primes', n=10).body['value'], 4, 'the next, on a thread in its place')
+        equal(late.result().status, 200, 'the one beside it')
+        server.wait_metric(lambda m: m.of_pool('compute', 'stuck_workers') == 0, 'the thread to come back')
         burns = [jobs.start('burn', ms=400) for _ in range(4)]
         server.wait_pool(busy=2, depth=2)
         equal(server.compute('primes', n=1).status, 503, 'the fifth')
