@@ -179,9 +179,14 @@ static int all(void *arg)
 int main(int argc, char **argv)
 {
     struct work work = {.call = call_of(argc, argv), .max = SAMPLES_MAX};
+    int rc;
 
     if (work.call.pin)
         pin_to(0);
     work.late = malloc(SAMPLES_MAX * sizeof *work.late);
-    return !work.late || td_run_with(&(td_opts){.stall_after = TD_FOREVER}, all, &work) < 0;
+    if (!work.late)
+        return 1;
+    rc = td_run_with(&(td_opts){.stall_after = TD_FOREVER}, all, &work);
+    free(work.late);
+    return rc < 0;
 }
