@@ -200,7 +200,7 @@ static void judge(struct findings *findings, const struct day *day)
     share /= settled;
     findings_claim(findings, (struct claim){COUNTED, "from the load to one more", "s", AT_MOST, 5,
                    changes(day, CALM_BEFORE_S, true) + 1 - CALM_BEFORE_S});
-    findings_claim(findings, (struct claim){COUNTED, "workers for that load, settled", "", AT_LEAST, LOAD_BUSY / GOAL,
+    findings_claim(findings, (struct claim){COUNTED, "workers, once settled", "", AT_LEAST, LOAD_BUSY / GOAL,
                    settled});
     findings_claim(findings, (struct claim){COUNTED, "their busy share then", "", AT_MOST, GOAL * 1.1, share});
     findings_claim(findings, (struct claim){COUNTED, "workers at the most", "", AT_MOST, WORKERS_MAX, most});

@@ -158,8 +158,8 @@ static void claim_exchanges(struct findings *findings, double (*copied)[2], doub
     double pipe_grows = copied[SIZES - 1][0] / copied[0][0];
     double dearest = quantile(shared, SIZES, 1), cheapest = quantile(shared, SIZES, 0);
 
-    findings_claim(findings, (struct claim){TIMED, "10 MB: pipe to shared memory", "times", AT_LEAST, 10, pipe_to_shared});
-    findings_claim(findings, (struct claim){TIMED, "10 MB: socket to shared memory", "times", AT_LEAST, 10, socket_to_shared});
+    findings_claim(findings, (struct claim){TIMED, "10 MB: pipe to shared", "times", AT_LEAST, 10, pipe_to_shared});
+    findings_claim(findings, (struct claim){TIMED, "10 MB: socket to shared", "times", AT_LEAST, 10, socket_to_shared});
     findings_claim(findings, (struct claim){TIMED, "pipe: 64 MiB to 64 B", "times", AT_LEAST, 100, pipe_grows});
     findings_claim(findings, (struct claim){TIMED, "shared: dearest to cheapest", "times", AT_MOST, 4, dearest / cheapest});
 }

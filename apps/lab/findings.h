@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 #define FINDINGS_COLUMNS 68  /* of a line */
-#define FINDINGS_WHAT 30     /* of a claim's words */
+#define FINDINGS_WHAT 28     /* of a claim's words */
 #define FINDINGS_LINES 48
 #define FINDINGS_CLAIMS 12
 

@@ -7,6 +7,9 @@
 
 #define MACHINE_CORES_MAX 16  /* more are not used: an experiment shows a law, and needs no more for that */
 
+/* The nice value of Tandem's workers: what is compared with them shares the machine on equal terms. */
+#define MACHINE_WORKER_NICE 15
+
 /* The cores that this program may use. */
 unsigned machine_cores(void);
 

@@ -23,7 +23,6 @@
 #define MILLION 1000000
 #define ITEMS 8000        /* with real work */
 #define ROUNDS 4
-#define WORKER_NICE 15    /* as Tandem's workers have it: what is compared shares the machine on equal terms */
 
 struct squares {
     struct findings *findings;
@@ -190,7 +189,7 @@ static int by_hand(struct speed *speed)
             break;
         }
         if (pids[started] == 0) {
-            (void)setpriority(PRIO_PROCESS, 0, WORKER_NICE);
+            (void)setpriority(PRIO_PROCESS, 0, MACHINE_WORKER_NICE);
             for (unsigned i = started; i < ITEMS; i += speed->cores)
                 walk_down(&speed->items[i]);
             _exit(0);
@@ -290,7 +289,7 @@ static int compare_speed(struct findings *findings, struct speed *speed)
     findings_line(findings, "    forked and shared by hand  %6.0f ms  %5.2f times as fast", hand_ms, plain_ms / hand_ms);
     findings_line(findings, "    td_pool_map                %6.0f ms  %5.2f times as fast", map_ms, plain_ms / map_ms);
     findings_line(findings, "    other programs left %.2f of %u cores", quantile(left, ROUNDS, 0.5), speed->cores);
-    findings_claim(findings, (struct claim){COUNTED, "rounds with the loop's results", "", EXACTLY, ROUNDS, alike});
+    findings_claim(findings, (struct claim){COUNTED, "rounds that came out alike", "", EXACTLY, ROUNDS, alike});
     findings_claim(findings, (struct claim){COUNTED, "workers that took part", "", EXACTLY, speed->cores, most});
     findings_claim(findings, (struct claim){TIMED, "time: map to hand-made", "times", AT_MOST, 1.5, map_ms / hand_ms});
     findings_claim(findings, (struct claim){TIMED, "speed for each core left", "times", AT_LEAST, 0.6,

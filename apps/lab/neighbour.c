@@ -5,9 +5,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "machine.h"
 
 uint64_t bytes_sum(const unsigned char *bytes, size_t size)
 {
@@ -93,6 +96,7 @@ static int meet(struct neighbour *neighbour, int theirs_in, int theirs_out, int 
 {
     neighbour->pid = fork();
     if (neighbour->pid == 0) {
+        (void)setpriority(PRIO_PROCESS, 0, MACHINE_WORKER_NICE);
         close(ours_to);
         if (ours_from != ours_to)
             close(ours_from);

@@ -53,7 +53,7 @@ static void print_claim(const char *margin, const struct claim *claim)
     number(measured, sizeof measured, claim->measured);
     number(predicted, sizeof predicted, claim->predicted);
     snprintf(seen, sizeof seen, "%s%s%s", measured, *claim->unit ? " " : "", claim->unit);
-    printf("  %-*s%-7s%-30s%11s  %s %s\n", MARGIN, margin, claim_holds(claim) ? "held" : "FAILED", claim->what, seen,
+    printf("  %-*s%-7s%-29s%12s  %s %s\n", MARGIN, margin, claim_holds(claim) ? "held" : "FAILED", claim->what, seen,
            relations[claim->relation], predicted);
 }
 
