@@ -23,7 +23,7 @@ static const char usage[] =
     "\n"
     "Exit status: 0 all predictions held, 1 one failed, 2 wrong usage.\n";
 
-enum verdict { HELD, FAILED, NOT_DONE };
+enum verdict { HELD, FAILED, NOT_DONE, STOPPED };
 
 static enum verdict measure(const struct experiment *experiment, struct findings *findings)
 {
@@ -31,6 +31,10 @@ static enum verdict measure(const struct experiment *experiment, struct findings
 
     findings_clear(findings);
     rc = experiment->run(findings);
+    if (rc == -ECANCELED) {  /* SIGINT, SIGTERM: whoever sent it does not want the next one either */
+        fprintf(stderr, "tandem: the experiment %s was stopped\n", experiment->name);
+        return STOPPED;
+    }
     if (rc < 0) {
         fprintf(stderr, "tandem: the experiment %s could not be done: %s\n", experiment->name, td_strerror(rc));
         return NOT_DONE;
@@ -50,7 +54,7 @@ static enum verdict perform(const struct experiment *experiment)
         print_paragraph("Again", "Only times failed, and a busy machine disturbs those: once more, and that counts.");
         verdict = measure(experiment, &findings);
     }
-    if (verdict != NOT_DONE)
+    if (verdict == HELD || verdict == FAILED)
         print_paragraph("Why", experiment->because);
     return verdict;
 }
@@ -75,6 +79,7 @@ static int conclude(unsigned held, unsigned performed)
 static int perform_named(const struct experiment *const *all, int count, char **names)
 {
     unsigned held = 0, performed = 0;
+    enum verdict verdict = HELD;
 
     for (int i = 0; i < count; i++) {
         if (!find(all, names[i])) {
@@ -82,11 +87,11 @@ static int perform_named(const struct experiment *const *all, int count, char **
             return 2;
         }
     }
-    for (int i = 0; i < count; i++, performed++)
-        held += perform(find(all, names[i])) == HELD;
-    for (; count == 0 && *all; all++, performed++)
-        held += perform(*all) == HELD;
-    return conclude(held, performed);
+    for (int i = 0; verdict != STOPPED && (count > 0 ? i < count : all[i] != NULL); i++, performed++) {
+        verdict = perform(count > 0 ? find(all, names[i]) : all[i]);
+        held += verdict == HELD;
+    }
+    return verdict == STOPPED ? 1 : conclude(held, performed);
 }
 
 int lab_main(const struct experiment *const *all, int argc, char **argv)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -97,6 +98,7 @@ static int meet(struct neighbour *neighbour, int theirs_in, int theirs_out, int 
     neighbour->pid = fork();
     if (neighbour->pid == 0) {
         (void)setpriority(PRIO_PROCESS, 0, MACHINE_WORKER_NICE);
+        (void)signal(SIGINT, SIG_IGN);  /* from a keyboard it reaches all; the program decides, and closes its end */
         close(ours_to);
         if (ours_from != ours_to)
             close(ours_from);

@@ -71,6 +71,12 @@ static int impossible(struct findings *findings)
     return -ENOSYS;
 }
 
+static int stopped(struct findings *findings)
+{
+    runs(1);
+    return -ECANCELED;
+}
+
 static int silent(struct findings *findings)
 {
     runs(1);
@@ -83,7 +89,7 @@ static int silent(struct findings *findings)
 static const struct experiment *const all[] = {
     EXPERIMENT("right", right), EXPERIMENT("miscounted", miscounted), EXPERIMENT("slow", slow),
     EXPERIMENT("slow-once", slow_once), EXPERIMENT("slow-and-miscounted", slow_and_miscounted),
-    EXPERIMENT("impossible", impossible), EXPERIMENT("silent", silent), NULL,
+    EXPERIMENT("impossible", impossible), EXPERIMENT("silent", silent), EXPERIMENT("stopped", stopped), NULL,
 };
 
 struct seen {
@@ -159,6 +165,14 @@ static void what_shows_nothing_is_no_success(void **state)
     assert_int_equal(lab(ARGS("impossible")).status, 1);
 }
 
+static void whoever_stops_one_stops_all(void **state)
+{
+    struct seen seen = lab(ARGS("stopped", "right"));
+
+    assert_int_equal(seen.status, 1);
+    assert_int_equal(seen.runs, 1);
+}
+
 static void a_wrong_name_runs_nothing(void **state)
 {
     struct seen seen = lab(ARGS("right", "wrong"));
@@ -170,7 +184,7 @@ static void a_wrong_name_runs_nothing(void **state)
 
 static void no_name_is_all_of_them(void **state)
 {
-    assert_int_equal(lab((char *[]){"lab", NULL}).runs, 9);  /* one is repeated, one has two claims */
+    assert_int_equal(lab((char *[]){"lab", NULL}).runs, 10);  /* one is repeated, one has two claims */
 }
 
 static void no_number_holds_nothing(void **state)
@@ -207,6 +221,7 @@ int main(void)
         cmocka_unit_test(what_holds_is_success), cmocka_unit_test(what_fails_is_failure),
         cmocka_unit_test(what_is_counted_gets_no_second_chance), cmocka_unit_test(what_is_timed_gets_one_and_it_is_said),
         cmocka_unit_test(what_shows_nothing_is_no_success), cmocka_unit_test(a_wrong_name_runs_nothing),
+        cmocka_unit_test(whoever_stops_one_stops_all),
         cmocka_unit_test(no_name_is_all_of_them), cmocka_unit_test(no_number_holds_nothing),
         cmocka_unit_test(numbers_read_well), cmocka_unit_test(quantiles_are_of_the_sorted),
     };

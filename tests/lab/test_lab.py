@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """`tandem lab` as a user has it: test_lab.py TANDEM usage|NAME."""
+import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -23,6 +25,19 @@ def usage():
     for wrong in (['nonsense'], ['--nonsense'], ['map', 'nonsense'], ['--list=x']):
         done = lab(*wrong)
         assert done.returncode == 2 and done.stderr and not done.stdout, wrong
+    interrupted()
+
+
+def interrupted():
+    """Ctrl-C in the middle of an experiment ends the lab, and whom it started."""
+    with subprocess.Popen([sys.argv[1], 'lab', 'copytax', 'autoscale'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True) as running:
+        while 'Theory' not in running.stdout.readline():
+            pass
+        os.killpg(running.pid, signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+        print(out, err, running.returncode)
+        assert running.returncode != 0 and 'Verdict' not in out
 
 
 def experiment(name):
