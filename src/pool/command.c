@@ -325,7 +325,9 @@ static void message_came(struct io_op *op, int result)
     if (!command->worker) {
         bury(command);
         pool_grave_closed(pool);
-    } else if (result >= 0 && take_message(command)) {
+    } else if (result < 0) {
+        distrust(command, "cannot be listened to");
+    } else if (take_message(command)) {
         listen_to(command);
     }
 }

@@ -17,7 +17,7 @@
 #include "pool/pool.h"
 
 #define COMMAND_FD 3                                /* where a worker finds its socket */
-#define COMMAND_MAGIC UINT64_C(0x72656b726f77646e)  /* "ndworker" */
+#define COMMAND_MAGIC UINT64_C(0x726b726f77646e74)  /* "tndworkr" */
 #define COMMAND_VERSION 1
 #define COMMAND_BYTES_MAX (128u * 1024)             /* of the argument vector */
 

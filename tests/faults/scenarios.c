@@ -186,30 +186,39 @@ static int square(void *arg)
     return 7;
 }
 
-static int offload_all(td_pool *pool, int *numbers)
+static int square_elsewhere(void *arg)
 {
-    int rc = td_offload(pool, square, &numbers[0]);
+    const int *number = arg;
+    int *output = td_job_output(NULL);
+
+    *output = *number * *number;
+    return 0;
+}
+
+static int offload_all(td_pool *pool, td_fn fn, int *numbers)
+{
+    int rc = td_offload(pool, fn, &numbers[0]);
 
     if (rc >= 0) {
         truth(rc == 7 && numbers[0] == 9);
-        rc = td_pool_map(pool, square, numbers + 1, 10, sizeof *numbers);
+        rc = td_pool_map(pool, fn, numbers + 1, 10, sizeof *numbers);
     }
     for (int i = 1; i <= 10 && rc >= 0; i++)
         truth(numbers[i] == i * i);
     return rc < 0 ? rc : 0;
 }
 
-static int use_pool(td_pool_kind kind, int *numbers)
+static int use_pool(const td_pool_opts *opts, td_fn fn, int *numbers)
 {
     td_pool *pool;
-    int rc = td_pool_open(&pool, &(td_pool_opts){.kind = kind, .workers = 2}), closed;
+    int rc = td_pool_open(&pool, opts), closed;
 
     if (rc < 0)
         return rc;
     numbers[0] = 3;
     for (int i = 1; i <= 10; i++)
         numbers[i] = i;
-    rc = offload_all(pool, numbers);
+    rc = offload_all(pool, fn, numbers);
     closed = td_pool_close(pool);
     return rc < 0 ? rc : closed;
 }
@@ -218,17 +227,54 @@ static int use_threads(void *arg)
 {
     int numbers[11];
 
-    return use_pool(TD_THREADS, numbers);
+    return use_pool(&(td_pool_opts){.kind = TD_THREADS, .workers = 2}, square, numbers);
 }
 
-static int use_processes(void *arg)
+static int use_shared(const td_pool_opts *opts, td_fn fn)
 {
     int *numbers = td_shared_calloc(11, sizeof *numbers), rc;
 
     if (!numbers)
         return -ENOMEM;
-    rc = use_pool(TD_PROCESSES, numbers);
+    rc = use_pool(opts, fn, numbers);
     td_shared_free(numbers);
+    return rc;
+}
+
+static int use_processes(void *arg)
+{
+    return use_shared(&(td_pool_opts){.kind = TD_PROCESSES, .workers = 2}, square);
+}
+
+/* A program that knows two functions; the second squares. */
+static int use_command(void *arg)
+{
+    static const char *const command[] = {COMMAND_WORKER, NULL};
+
+    return use_shared(&(td_pool_opts){.kind = TD_PROCESSES, .workers = 2, .command = command, .memory_max = 1 << 28,
+                                      .cpu_max_ns = td_sec(9)}, td_op(2));
+}
+
+/* Where they can be neither strict nor limited there are none. */
+static int use_strict(void *arg)
+{
+    td_pool *pool;
+    int *number = td_shared_calloc(1, sizeof *number), rc, closed;
+    void *output = NULL;
+
+    if (!number)
+        return -ENOMEM;
+    *number = 6;
+    rc = td_pool_open(&pool, &(td_pool_opts){.kind = TD_PROCESSES, .workers = 1, .strict = true, .memory_max = 1 << 28,
+                                             .cpu_max_ns = td_sec(9)});
+    if (rc == 0) {
+        rc = td_offload_with(pool, square_elsewhere, number, &(td_offload_opts){.output_bytes = sizeof(int), .output = &output});
+        truth(rc < 0 || (output && *(int *)output == 36));
+        closed = td_pool_close(pool);
+        rc = rc < 0 ? rc : closed;
+    }
+    td_shared_free(output);
+    td_shared_free(number);
     return rc;
 }
 
@@ -240,5 +286,7 @@ const struct scenario scenarios[] = {
     {"shared", shared_all},
     {"threads", use_threads, .slow = true},
     {"processes", use_processes, .slow = true},
+    {"strict", use_strict, .slow = true},
+    {"command", use_command, .slow = true},
     {NULL},
 };

@@ -175,7 +175,9 @@ ssize_t fault_read(int fd, void *data, size_t size)
 ssize_t fault_write(int fd, const void *data, size_t size);
 ssize_t fault_write(int fd, const void *data, size_t size)
 {
-    if (is_file(fd) && fault_due(FAULT_write))
+    bool to_eventfd = size == sizeof(uint64_t);  /* a strict worker could not ask */
+
+    if (!to_eventfd && is_file(fd) && fault_due(FAULT_write))
         return -1;
     if (fd != STDERR_FILENO)
         return write(fd, data, size);

@@ -6,7 +6,7 @@ import socket
 import struct
 
 HELLO, READY, JOB, DONE = (struct.Struct(form) for form in ('<QIIQQQII', '<QII', '<QIIQQQ', '<QiI'))
-MAGIC, VERSION = int.from_bytes(b'ndworker', 'little'), 1
+MAGIC, VERSION = int.from_bytes(b'tndworkr', 'little'), 1
 ENOMEM, EINVAL = 12, 22
 
 
