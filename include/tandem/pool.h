@@ -82,8 +82,10 @@ typedef struct td_pool_opts {
     td_time delay_target_ns;    /* CoDel: refuses while every job of the last 100 ms waited longer than this, or than twice
                                    the mean job when that is more; 0: never */
     bool admit_by_deadline;     /* refuses a job that cannot begin before its deadline, by what those before it take */
-    bool strict;                /* processes: see shared memory read-only but for outputs, and may only compute (seccomp) */
-    size_t memory_max;          /* processes: bytes of private memory that a worker may add to what it is born with; 0: any */
+    bool strict;                /* processes: see shared memory read-only but for outputs; after worker_init they may only
+                                   compute (seccomp), and write to standard error */
+    size_t memory_max;          /* processes: bytes of private memory that a worker may add to what it is born with, or a command
+                                   to what it has when it is ready for jobs; 0: any */
     td_time cpu_max_ns;         /* processes: processor time of one job, rounded up to seconds; 0: any */
     int (*worker_init)(void *arg);   /* runs first in each worker; an error ends the worker, which is tried again later */
     void (*worker_exit)(void *arg);  /* runs last in a worker that ends in peace */

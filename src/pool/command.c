@@ -171,7 +171,8 @@ static void still_there(struct td_timer *timer)
 /* A process that ends closes its socket first, a moment before we are told of its death and of the cause. */
 static void expect_death(struct command *command)
 {
-    timers_arm(&command->pool->loop->sched.timers, &command->farewell, td_after(FAREWELL_NS));
+    if (!command->farewell.armed)
+        timers_arm(&command->pool->loop->sched.timers, &command->farewell, td_after(FAREWELL_NS));
 }
 
 static void fill_argument(const struct arena *arena, const struct job_slot *slot, unsigned flags, uint32_t item,
@@ -196,7 +197,7 @@ static void fill_argument(const struct arena *arena, const struct job_slot *slot
     }
 }
 
-/* When the worker is gone already its death will be noticed, and what comes of the job is decided then. */
+/* When the worker is dead already, what comes of the job is decided when that is noticed. */
 static void send_call(struct command *command)
 {
     struct job_slot *slot = page_slot(command->worker->page, command->ticket);
@@ -205,7 +206,9 @@ static void send_call(struct command *command)
 
     fill_argument(arena_current(), slot, word_flags(command->word), command->item, &job);
     rc = wire_send(command->file.fd, &job, sizeof job, NULL, 0, MSG_DONTWAIT);
-    if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)
+    if (rc == -EPIPE || rc == -ECONNRESET)
+        expect_death(command);
+    else if (rc < 0)
         distrust(command, "takes no message");
 }
 
