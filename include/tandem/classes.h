@@ -17,7 +17,7 @@
  * Left behind are threads in FILES and NAMES whose job is past its deadline, as with td_pool_opts.stuck_max: it hangs on a
  * server that does not answer, so its caller is told -ETIMEDOUT and another thread takes its place. This needs a job whose `arg`
  * is NULL or lies in shared memory. In NAMES it holds for a job whose caller was cancelled, too. With eight left
- * behind, callers wait until one has come back. td_run waits for them before it returns, and says so in the log.
+ * behind, a caller waits for its job's end after all. td_run waits for them before it returns, and says so in the log.
  *
  * The library's own calls of files do not come here: they have threads of their own (td_blocking_statistics).
  */

@@ -32,7 +32,7 @@ typedef struct td_address {
  * the one name is "localhost".
  *
  * Checkpoint: yes. A caller that is cancelled, by its deadline too, goes at once, though its resolver goes on; only when eight
- * are left behind like that does it wait for one.
+ * are left behind like that does it wait for its own.
  * Returns how many addresses there are, at least 1; -EINVAL for text that is no place, an unknown service, a max of 0;
  * -ENOENT: there is no such name, or it has no address; -EHOSTUNREACH: no name server answers, or none can; -ETIMEDOUT
  * after 30 seconds; -EAGAIN: no thread could be started; -ENOMEM; -ECANCELED; -EDEADLK inside a job; and what else the system

@@ -100,6 +100,15 @@ static void end_thread(struct worker *worker)
         (void)page_ring(worker->page);
     }
     pthread_join(worker->thread, NULL);
+}
+
+static void end_worker(struct worker *worker)
+{
+    bool simulated = worker->pool->kind->stop;
+
+    timers_disarm(&worker->pool->loop->sched.timers, &worker->backoff);
+    if (!simulated && worker->phase != WORKER_GONE && worker->phase != WORKER_PAUSED)
+        end_thread(worker);
     if (worker->left.pinned)
         arena_unpin(arena_current(), worker->left.pinned);
     if (worker->left.output)
@@ -113,13 +122,8 @@ static void end_pool(td_pool *pool)
     if (pool->stuck > 0)
         td_log(TD_LOG_WARNING, "%s: the program ends, and waits for %u of its threads that were left behind in jobs past their "
                "deadlines", pool_name(pool), pool->stuck);
-    for (unsigned i = 0; i < pool->slots; i++) {
-        struct worker *worker = &pool->workers[i];
-
-        timers_disarm(&pool->loop->sched.timers, &worker->backoff);
-        if (!pool->kind->stop && worker->phase != WORKER_GONE && worker->phase != WORKER_PAUSED)
-            end_thread(worker);
-    }
+    for (unsigned i = 0; i < pool->slots; i++)
+        end_worker(&pool->workers[i]);
     pool_forget(pool);
 }
 
