@@ -185,12 +185,15 @@ static void a_cancelled_caller_leaves_a_lookup_behind(void **state)
     assert_int_equal(run(state, cancelled_body, state), 0);
 }
 
+static struct { atomic_bool over; } lingering;
+
 static int linger(void *arg)
 {
     _Atomic int *done = arg;
 
     nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
     atomic_store(done, 1);
+    atomic_store(&lingering.over, true);
     return 0;
 }
 
@@ -210,7 +213,9 @@ static int ends_body(void *arg)
 /* The first task has returned, a thread still hangs: the run waits for it, or it would write to memory that is gone. */
 static void the_run_waits_for_threads_left_behind(void **state)
 {
+    atomic_store(&lingering.over, false);
     assert_int_equal(run(state, ends_body, state), 0);
+    assert_true(atomic_load(&lingering.over));
 }
 
 static int stays_deadlocked(void *arg)
