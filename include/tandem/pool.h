@@ -78,9 +78,10 @@ typedef struct td_pool_opts {
     td_when_full when_full;
     td_on_cancel on_cancel;
     td_time deadline;           /* nanoseconds a job may take from submission to its end; 0: any time */
-    td_time kill_grace_ns;      /* a job that is to end is asked (td_job_cancelled), and killed so much later; 0: at once */
+    td_time kill_grace_ns;      /* processes: a job that is to end is asked (td_job_cancelled), and killed so much later;
+                                   0: at once */
     td_time delay_target_ns;    /* CoDel: refuses while every job of the last 100 ms waited longer than this, or than twice
-                                   the mean job when that is more; 0: never */
+                                   the mean job when that is more; 0: never. TD_WAIT or not; td_pool_map is exempt */
     bool admit_by_deadline;     /* refuses a job that cannot begin before its deadline, by what those before it take */
     bool strict;                /* processes: see shared memory read-only but for outputs; after worker_init they may only
                                    compute (seccomp), and write to standard error */
@@ -161,13 +162,14 @@ typedef struct td_offload_opts {
     td_priority priority;
     unsigned attempts;       /* workers that may die of it before it ends with -EOWNERDEAD, TD_ATTEMPTS_MAX at the most; 0: one.
                                 More than one is for jobs that may be run again from the beginning */
-    size_t output_bytes;     /* room for what it makes, reserved before it is accepted (td_job_output); 0: none */
+    size_t output_bytes;     /* room for what it makes, reserved before it is accepted (td_job_output); 0: none; 4 GiB - 1 at
+                                the most */
     void **output;           /* where that block goes when the job has returned 0 or more: the caller's, to td_shared_free;
                                 NULL is stored there otherwise */
     td_job_report *report;   /* filled in whatever the outcome; may be NULL */
 } td_offload_opts;
 
-/* td_offload with options. Also -EINVAL for options out of range. */
+/* td_offload with options, NULL for none. Also -EINVAL for options out of range. */
 int td_offload_with(td_pool *pool, td_fn fn, void *arg, const td_offload_opts *opts);
 
 typedef struct td_map_opts {
@@ -199,6 +201,7 @@ typedef enum td_death {
     TD_DEATH_CPU,        /* its job used more than cpu_max_ns */
     TD_DEATH_FORBIDDEN,  /* its job made a system call that the strict mode forbids */
     TD_DEATH_CORRUPT,    /* we killed it: it wrote over what it shares with the pool */
+    TD_DEATH_STOPPED,    /* we killed it: it was stopped (SIGSTOP, say) before it began the job it had */
     TD_DEATHS
 } td_death;
 
@@ -209,8 +212,9 @@ typedef struct td_pool_stats {
     size_t depth, depth_peak, queue;         /* waiting jobs now, at the most, and allowed */
     size_t bytes, bytes_peak, queue_bytes;   /* that they hold, likewise */
     td_time oldest_age_ns;                   /* of the job that waits longest */
-    unsigned long long ok, error, rejected, dropped, timeout, cancelled, died;  /* outcomes of jobs */
-    unsigned long long refused[TD_REFUSALS]; /* by reason */
+    /* What became of jobs: each is counted once. `rejected`: refused at the door; the others had been accepted. */
+    unsigned long long ok, error, rejected, dropped, timeout, cancelled, died;
+    unsigned long long refused[TD_REFUSALS]; /* by reason: the rejected, the dropped, and those a broken pool gave up */
     unsigned long long deaths;               /* of worker processes, those we killed included */
     unsigned long long deaths_by[TD_DEATHS];
     unsigned long long quarantined;          /* jobs that were given up after TD_ATTEMPTS_MAX deaths */

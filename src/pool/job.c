@@ -25,7 +25,9 @@ static bool nested(void)
     return job_inside() && !task_running;
 }
 
-static struct td_task *pool_user(const td_pool *pool, const char *function)
+static const td_offload_opts defaults = {.when_full = TD_POOL_DEFAULT};
+
+struct td_task *pool_user(const td_pool *pool, const char *function)
 {
     struct td_task *self = task_self(function);
 
@@ -191,6 +193,7 @@ int td_offload_with(td_pool *pool, td_fn fn, void *arg, const td_offload_opts *o
     if (!pool)
         return job_no_pool("td_offload");
     self = pool_user(pool, "td_offload");
+    opts = opts ? opts : &defaults;
     job_init(&job, pool, fn, arg);
     rc = configure(&job, opts);
     if (rc == 0)
@@ -204,9 +207,7 @@ int td_offload_with(td_pool *pool, td_fn fn, void *arg, const td_offload_opts *o
 
 int td_offload(td_pool *pool, td_fn fn, void *arg)
 {
-    static const td_offload_opts defaults = {.when_full = TD_POOL_DEFAULT};
-
-    return td_offload_with(pool, fn, arg, &defaults);
+    return td_offload_with(pool, fn, arg, NULL);
 }
 
 /* Accepted at once, or parks until there is room. */
@@ -229,7 +230,6 @@ static int enter(struct td_task *self, struct job *job, td_when_full when_full, 
 
 int td_submit(td_scope *scope, td_job *out, td_pool *pool, td_fn fn, void *arg, const td_offload_opts *opts)
 {
-    static const td_offload_opts defaults = {.when_full = TD_POOL_DEFAULT};
     struct job *job = job_of(out);
     struct td_task *self;
     int rc;
@@ -242,8 +242,7 @@ int td_submit(td_scope *scope, td_job *out, td_pool *pool, td_fn fn, void *arg, 
         return job->rc;
     }
     self = pool_user(pool, __func__);
-    if (!opts)
-        opts = &defaults;
+    opts = opts ? opts : &defaults;
     job_init(job, pool, fn, arg);
     job->submitted = true;
     job->guest.scope = scope;
@@ -273,7 +272,7 @@ bool td_job_done(const td_job *job)
 int td_job_wait(td_job *out)
 {
     struct job *job = job_of(out);
-    struct td_task *self = task_self(__func__);
+    struct td_task *self = pool_user(job->pool, __func__);
     int rc = task_checkpoint(self);
 
     if (rc < 0 || job->place == PLACE_DONE)
@@ -285,7 +284,7 @@ void td_job_cancel(td_job *out)
 {
     struct job *job = job_of(out);
 
-    if (task_self(__func__)->sched->forked || job->place == PLACE_DONE)
+    if (pool_user(job->pool, __func__)->sched->forked || job->place == PLACE_DONE)
         return;
     job->alone = true;
     no_longer_wanted(job, -ECANCELED);

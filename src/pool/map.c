@@ -97,7 +97,7 @@ static int check_memory(td_pool *pool, struct map *map, size_t count, size_t byt
 
 int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t item_size, const td_map_opts *opts)
 {
-    struct map map = {pool, fn, items, count, item_size, opts->chunk_max, opts->results, *opts, 0};
+    struct map map;
     size_t feeders, bytes;
     struct td_task *self;
     int rc;
@@ -106,11 +106,11 @@ int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t 
         return -EDEADLK;
     if (!pool)
         return job_no_pool("td_pool_map");
-    feeders = opts->window ? opts->window : 2 * (size_t)pool->wanted;
-    self = task_self("td_pool_map");
+    self = pool_user(pool, "td_pool_map");
     rc = task_checkpoint(self);
     if (rc < 0)
         return rc;
+    map = (struct map){pool, fn, items, count, item_size, opts->chunk_max, opts->results, *opts, 0};
     if (!command_fits(pool, fn) || !item_size || item_size > UINT32_MAX || (count && !items) ||
         opts->priority > TD_PRIORITY_LOW || opts->deadline < 0 || __builtin_mul_overflow(count, item_size, &bytes) ||
         (opts->results && count > SIZE_MAX / sizeof *opts->results))
@@ -124,6 +124,7 @@ int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t 
         return rc;
     for (size_t i = 0; opts->results && i < count; i++)
         opts->results[i] = -ECANCELED;
+    feeders = opts->window ? opts->window : 2 * (size_t)pool->wanted;
     return run_feeders(&map, feeders < count ? feeders : count);
 }
 

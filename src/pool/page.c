@@ -12,7 +12,7 @@
 
 #define SPIN_LOOKS 32       /* between two looks at the clock */
 #define SPIN_GAP_NS 10000   /* the clock jumped while we spun: somebody else wants this core */
-#define TOLD_NS 50000
+#define NOTICE_NS 20000
 #define NO_SPIN_NS 2000000  /* so long we leave it to them */
 
 /* tidy: allow, because td_job_output and its like take no argument that could say which job is meant */
@@ -75,16 +75,18 @@ bool page_ring(struct worker_page *page)
     return true;
 }
 
-static void notify(struct worker_page *page, int event_fd)
+/* True when the pool's loop waited. */
+static bool notify(struct worker_page *page, int event_fd)
 {
     const uint64_t one = 1;
 
     atomic_thread_fence(memory_order_seq_cst);
     if (!atomic_load_explicit(&page->notify, memory_order_relaxed) || !atomic_exchange(&page->notify, 0))
-        return;
+        return false;
     atomic_fetch_add_explicit(&page->notices, 1, memory_order_relaxed);
     while (write(event_fd, &one, sizeof one) < 0 && errno == EINTR)
         ;
+    return true;
 }
 
 enum sight { NOT_YET, READY, SKIP, STOP };
@@ -215,13 +217,13 @@ void slot_end(struct job_slot *slot, uint64_t ready, int rc)
 }
 
 /*
- * Who waits is told when there is nothing more to do, or every TOLD_NS: a wake-up costs as much as a hundred short jobs. That
- * none waits for long behind a job that turns out long is the pool's to see to (its patience).
+ * Who waits is told when there is nothing more to do, or NOTICE_NS after the first job it was not told of: a wake-up costs as
+ * much as a hundred short jobs. That none waits for long behind a job that turns out long is the pool's to see to (its
+ * patience).
  */
 static void serve_jobs(struct worker_page *page, int event_fd)
 {
-    td_time no_spin_until = 0, now = clock_real(), told = now;
-    bool untold = false;
+    td_time no_spin_until = 0, now = clock_real(), owed_since = 0;
     uint64_t word;
 
     for (uint64_t ticket = page->first_ticket;; ticket++) {
@@ -229,10 +231,10 @@ static void serve_jobs(struct worker_page *page, int event_fd)
         enum sight sight = look(slot, ticket_generation(ticket), &word);
         int rc;
 
-        if (untold && (sight != READY || now - told > TOLD_NS)) {
-            notify(page, event_fd);
-            untold = false;
-            told = now;
+        if (owed_since && (sight != READY || now - owed_since > NOTICE_NS)) {
+            owed_since = 0;
+            if (notify(page, event_fd))
+                now = clock_real();  /* the loop may have run on this core meanwhile */
         }
         if (sight == NOT_YET) {
             sight = wait_for(page, ticket, &word, &no_spin_until);
@@ -249,7 +251,7 @@ static void serve_jobs(struct worker_page *page, int event_fd)
         now = clock_real();
         atomic_store_explicit(&slot->ended, now, memory_order_relaxed);
         slot_end(slot, word, rc);
-        untold = true;
+        owed_since = owed_since ? owed_since : now;
     }
 }
 
@@ -282,13 +284,13 @@ int page_serve(struct worker_page *page, int event_fd)
     if (rc >= 0 && page->flags & PAGE_STRICT)
         rc = strict_fence(event_fd, page->cpu_max_ns != 0);
     rc = tell_up(page, rc);
-    notify(page, event_fd);
+    (void)notify(page, event_fd);
     if (rc < 0)
         return rc;
     serve_jobs(page, event_fd);
     if (page->exit)
         page->exit(page->arg);
     atomic_store(&page->up, PAGE_ENDED);
-    notify(page, event_fd);
+    (void)notify(page, event_fd);
     return 0;
 }

@@ -209,7 +209,7 @@ int td_pool_open(td_pool **pool, const td_pool_opts *opts)
 
 void td_pool_cancel(td_pool *pool)
 {
-    if (task_self(__func__)->sched->forked)
+    if (pool_user(pool, __func__)->sched->forked)
         return;  /* a child would kill the parent's workers */
     for (unsigned i = 0; i < pool->slots; i++)
         if (pool->workers[i].phase == WORKER_BUSY)
@@ -261,7 +261,7 @@ void pool_forget(td_pool *pool)
 
 int td_pool_close(td_pool *pool)
 {
-    struct td_task *self = task_self(__func__);
+    struct td_task *self = pool_user(pool, __func__);
     int rc = task_checkpoint(self);
 
     if (self->sched->forked)
@@ -289,6 +289,7 @@ void td_pool_statistics(td_pool *pool, td_pool_stats *stats)
     td_time now = td_now();
     td_shared_stats shared;
 
+    (void)pool_user(pool, __func__);
     td_shared_statistics(&shared);
     *stats = pool->stats;
     stats->workers = pool->alive - pool->stuck;
@@ -315,6 +316,7 @@ void td_pool_statistics(td_pool *pool, td_pool_stats *stats)
 
 void td_pool_histograms(td_pool *pool, td_histogram *sojourn, td_histogram *service)
 {
+    (void)pool_user(pool, __func__);
     if (sojourn)
         *sojourn = pool->sojourn;
     if (service)
@@ -331,7 +333,8 @@ const char *td_refusal_name(td_refusal refusal)
 
 const char *td_death_name(td_death death)
 {
-    static const char *const names[TD_DEATHS] = {"crash", "killed", "exit", "deadline", "cancel", "cpu", "forbidden", "corrupt"};
+    static const char *const names[TD_DEATHS] = {"crash", "killed", "exit", "deadline", "cancel", "cpu", "forbidden", "corrupt",
+                                                 "stopped"};
 
     return death < TD_DEATHS ? names[death] : "unknown";
 }

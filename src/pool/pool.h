@@ -116,6 +116,7 @@ struct worker_kind {
     void (*ring)(struct worker *worker);         /* tells it of a job in its page; NULL: by the page's doorbell */
     void (*kill)(struct worker *worker);         /* NULL: cannot be killed */
     void (*stop)(struct worker *worker);         /* ends it, idle; NULL: by the retire token */
+    bool (*stopped)(struct worker *worker);      /* whether the kernel keeps it from running; NULL: that cannot be */
     bool (*ended)(struct worker *worker);        /* whether it has ended by itself, after the token; NULL: it says so */
     void (*release)(struct worker *worker);      /* frees the page, and what prepare made */
 };

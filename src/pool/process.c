@@ -5,6 +5,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -279,11 +280,32 @@ static void process_hang_up(struct worker *worker)
     command_hang_up(worker->command);
 }
 
+/* Third in /proc/PID/stat, behind the name in parentheses, is the state (proc(5)): T is stopped, t traced. */
+static bool process_stopped(struct worker *worker)
+{
+    char path[32], text[128], *name_end;
+    ssize_t n = -1;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)worker->pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        n = read(fd, text, sizeof text - 1);
+        close(fd);
+    }
+    if (n <= 0)
+        return false;
+    text[n] = 0;
+    name_end = strrchr(text, ')');
+    return name_end && strlen(name_end) > 2 && (name_end[2] == 'T' || name_end[2] == 't');
+}
+
 const struct worker_kind worker_process = {
     .private = false,
     .prepare = process_prepare,
     .start = process_start,
     .kill = process_kill,
+    .stopped = process_stopped,
     .release = process_release,
 };
 
@@ -294,6 +316,7 @@ const struct worker_kind worker_command = {
     .start = process_start,
     .ring = process_give,
     .kill = process_kill,
+    .stopped = process_stopped,
     .stop = process_hang_up,
     .release = process_release,
 };

@@ -344,12 +344,14 @@ static td_refusal overload(td_pool *pool, struct job *job, td_time limit_ns)
 {
     td_time now = job->submitted_at;
 
+    if (job->flags & JOB_ITEMS)
+        return TD_REFUSED_NOT;  /* a map waits for room, whatever happens */
     if (pool->opts.admit_by_deadline) {
         job->estimate_ns = estimates_of(&pool->estimates, (uintptr_t)job->fn) * (td_time)job->count;
         if (limit_ns > 0 && pool->busy > 0 && backlog(pool, job, now) > limit_ns)
             return TD_REFUSED_DEADLINE;
     }
-    if (pool->opts.delay_target_ns && !job->keeps_place &&
+    if (pool->opts.delay_target_ns &&
         codel_refuses(&pool->codel, now, queue_oldest_age(pool, now), pool->estimates.mean))
         return TD_REFUSED_DELAY;
     return TD_REFUSED_NOT;
@@ -359,8 +361,7 @@ int job_refuse(struct job *job, td_refusal refusal, int rc)
 {
     job->report.refusal = refusal;
     job->pool->stats.refused[refusal]++;
-    if (rc == -EBUSY)
-        job->pool->stats.rejected++;
+    job->pool->stats.rejected++;
     let_memory_go(job, rc);
     if (job->report_to)
         *job->report_to = job->report;

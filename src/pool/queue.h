@@ -35,6 +35,9 @@ void queue_fail_all(td_pool *pool, int rc, td_refusal refusal);
 size_t queue_depth(const td_pool *pool);
 td_time queue_oldest_age(const td_pool *pool, td_time now);
 
+/* The calling task, of the loop that the pool belongs to; aborts, naming the function, otherwise. */
+struct td_task *pool_user(const td_pool *pool, const char *function);
+
 /* Makes a job of fn(items); the rest is zero. */
 void job_init(struct job *job, td_pool *pool, td_fn fn, void *items);
 

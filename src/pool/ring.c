@@ -13,13 +13,15 @@
 #include "base/probe.h"
 #include "loop/fleet.h"
 #include "pool/queue.h"
+#include "tandem/log.h"
 
 #define CREDIT_NS 50000            /* of work a worker may have before it; one job at the least */
 #define CREDIT_MAX (PAGE_SLOTS - 2)  /* the retire token has room, too */
 #define WAKE_NS 30000              /* what it takes to wake another worker, about: for less it is not worth while */
 #define HOLD_NS 1000000            /* and where no core is free for another, for less than this */
 #define SPIN_NS 50000              /* two wake-ups take as long */
-#define PATIENCE_NS 1000000
+#define PATIENCE_NS 1000000        /* with jobs that stand behind others */
+#define BEGIN_NS 100000000         /* and with a worker that does not begin */
 
 static unsigned outstanding(const struct worker *worker)
 {
@@ -144,10 +146,15 @@ static struct worker *choose_worker(td_pool *pool)
     return idle;
 }
 
-static void keep_patience(td_pool *pool)
+/* Looks after jobs that were given, at the latest in so long. */
+static void keep_patience(td_pool *pool, td_time now, td_time for_ns)
 {
-    if (!pool->patience.armed)
-        timers_arm(&pool->loop->sched.timers, &pool->patience, td_after(PATIENCE_NS));
+    struct timers *timers = &pool->loop->sched.timers;
+
+    if (pool->patience.armed && pool->patience.at <= now + for_ns)
+        return;
+    timers_disarm(timers, &pool->patience);
+    timers_arm(timers, &pool->patience, now + for_ns);
 }
 
 /* High jobs first have the workers that are reserved for them. */
@@ -184,7 +191,9 @@ bool pool_dispatch(td_pool *pool)
         if (!worker->reserved)
             pool->warm = worker;
         if (outstanding(worker) > 1)
-            keep_patience(pool);
+            keep_patience(pool, now, PATIENCE_NS);
+        else if (pool->kind->stopped)
+            keep_patience(pool, now, BEGIN_NS);
         if (pool->waiting > 0)
             queue_admit_waiting(pool);
     }
@@ -195,7 +204,7 @@ bool pool_dispatch(td_pool *pool)
     if (pool->codel.target && pool->queued == 0)
         codel_idle(&pool->codel, now ? now : td_now());
     if (pool->queued > 0 && first_idle(pool, 0))
-        keep_patience(pool);  /* they are held back for a worker that is at work */
+        keep_patience(pool, now ? now : td_now(), PATIENCE_NS);  /* they are held back for a worker that is at work */
     if (pool->closer && !pool_has_work(pool))
         pool_wake_closer(pool);
     return given != NULL;
@@ -408,17 +417,16 @@ static void lost_with(struct worker *worker, uint64_t ticket, int signal)
     td_pool *pool = worker->pool;
     struct job *job = worker->given[ticket % PAGE_SLOTS];
 
-    if (worker->kill_rc == 0)
+    if (worker->kill_rc == 0) {
         pool->losses_in_row++;
-    if (worker->kill_rc == 0 && job->end_rc == 0 && !job->unwanted) {
         job->report.deaths++;
-        if (job->report.deaths < job->attempts) {
+        job->report.signal = signal;
+        if (job->report.deaths < job->attempts && job->end_rc == 0 && !job->unwanted) {
             let_go(worker, ticket);
             queue_put_back(job);
             return;
         }
-        pool->stats.quarantined += job->attempts >= TD_ATTEMPTS_MAX;
-        job->report.signal = signal;
+        pool->stats.quarantined += job->report.deaths >= TD_ATTEMPTS_MAX;
     }
     outcome(worker, ticket, worker->kill_rc ? worker->kill_rc : -EOWNERDEAD, td_now());
 }
@@ -466,12 +474,39 @@ void worker_recover(struct worker *worker, int signal)
 }
 
 /*
+ * A worker that is stopped, and has not begun the job it was given, would keep it for ever, or for its deadline, though others
+ * are there to run it. Nothing is lost with this one.
+ */
+static bool kill_if_stopped(struct worker *worker, td_time now)
+{
+    td_pool *pool = worker->pool;
+    struct job *job = worker->given[worker->head % PAGE_SLOTS];
+
+    if (!pool->kind->stopped || !job ||
+        word_state(atomic_load(&page_slot(worker->page, worker->head)->word)) != JOB_READY)
+        return false;
+    keep_patience(pool, now, BEGIN_NS);
+    if (now - job->given_at < BEGIN_NS || !pool->kind->stopped(worker))
+        return false;
+    worker->phase = WORKER_DYING;  /* not idle, though it will have nothing */
+    worker_take_back(worker);
+    worker->phase = WORKER_BUSY;
+    if (worker->head != worker->tail)
+        return false;  /* somebody let it go on, and it began */
+    td_log(TD_LOG_WARNING, "%s: worker %u (pid %d) is stopped, and has not begun its job: ending it", pool_name(pool),
+           worker->index, (int)worker->pid);
+    worker_kill(worker, 0, TD_DEATH_STOPPED);
+    return true;
+}
+
+/*
  * Jobs that were given behind one that takes long, against all expectation, are given to somebody else; and idle workers
  * are not kept waiting for a worker that turns out to be slow.
  */
 void pool_patience_over(struct td_timer *timer)
 {
     td_pool *pool = container_of(timer, td_pool, patience);
+    td_time now = td_now();
 
     for (unsigned i = 0; i < pool->slots; i++) {
         struct worker *worker = &pool->workers[i];
@@ -483,12 +518,12 @@ void pool_patience_over(struct td_timer *timer)
             continue;
         worker->slow = worker->head == worker->head_seen;
         worker->head_seen = worker->head;
-        if (outstanding(worker) > 1) {
-            if (worker->slow)
-                worker_take_back(worker);
-            else
-                keep_patience(pool);
-        }
+        if (kill_if_stopped(worker, now))
+            continue;
+        if (outstanding(worker) > 1 && worker->slow)
+            worker_take_back(worker);
+        else if (outstanding(worker) > 1)
+            keep_patience(pool, now, PATIENCE_NS);
     }
     (void)pool_dispatch(pool);
 }
