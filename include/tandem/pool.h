@@ -129,7 +129,8 @@ void td_pool_cancel(td_pool *pool);
  *
  * A thread cannot be killed. Past its deadline its caller waits on until the job has returned - unless the pool has
  * `stuck_max`, and `arg` is NULL or lies in shared memory: then the caller is answered at once, the thread is
- * counted as stuck, and another takes its place. So with `stuck_max` a job must not touch any other memory of its caller's.
+ * counted as stuck, and another takes its place. So with `stuck_max` a job must not touch any other memory of its caller's. A
+ * map with `results` is waited for.
  *
  * Checkpoint: yes.
  * Returns what fn returned; -EBUSY when it was refused, or gave way in a queue that drops; -ETIMEDOUT

@@ -62,7 +62,12 @@ static void caller_cancelled(struct wait *wait)
 
 static void scope_cancelled(struct scope_guest *guest)
 {
-    no_longer_wanted(container_of(guest, struct job, guest), -ECANCELED);
+    struct job *job = container_of(guest, struct job, guest);
+
+    if (job->place == PLACE_OUTSIDE)
+        job->end_rc = -ECANCELED;  /* by what gave way for it; see enter */
+    else
+        no_longer_wanted(job, -ECANCELED);
 }
 
 static void deadline_passed(struct td_timer *timer)
@@ -105,6 +110,15 @@ void job_unpin(struct job *job)
     job->pinned = NULL;
 }
 
+/* What a caller asked to be told is told whatever comes of it. */
+static void clear_answers(const td_offload_opts *opts)
+{
+    if (opts && opts->report)
+        *opts->report = (td_job_report){0};
+    if (opts && opts->output)
+        *opts->output = NULL;
+}
+
 static int configure(struct job *job, const td_offload_opts *opts)
 {
     static const unsigned char lanes[] = {[TD_PRIORITY_HIGH] = 0, [TD_PRIORITY_NORMAL] = 1, [TD_PRIORITY_LOW] = 2};
@@ -116,10 +130,6 @@ static int configure(struct job *job, const td_offload_opts *opts)
     job->attempts = opts->attempts ? (unsigned char)opts->attempts : 1;
     job->report_to = opts->report;
     job->output_to = opts->output;
-    if (opts->report)
-        *opts->report = (td_job_report){0};
-    if (opts->output)
-        *opts->output = NULL;
     return 0;
 }
 
@@ -188,6 +198,7 @@ int td_offload_with(td_pool *pool, td_fn fn, void *arg, const td_offload_opts *o
     struct job job;
     int rc;
 
+    clear_answers(opts);
     if (nested())
         return -EDEADLK;
     if (!pool)
@@ -213,19 +224,24 @@ int td_offload(td_pool *pool, td_fn fn, void *arg)
 /* Accepted at once, or parks until there is room. */
 static int enter(struct td_task *self, struct job *job, td_when_full when_full, td_time limit_ns)
 {
-    int rc = queue_admit(job, when_full, limit_ns);
+    int rc;
 
-    if (rc < 0)
+    scope_guest_enter(job->guest.scope, &job->guest);  /* from now on its cancellation reaches us, and its join waits */
+    rc = queue_admit(job, when_full, limit_ns);
+    if (rc < 0) {
+        scope_guest_done(&job->guest, 0, true);
         return rc;
-    if (job->place == PLACE_WAITING) {
-        job->task = self;
-        job->wait.what = "room in a pool's queue";
-        kick(job->pool);
-        return task_park(self, &job->wait);
     }
-    scope_guest_enter(job->guest.scope, &job->guest);
+    if (job->end_rc) {
+        job_end(job, job->end_rc);
+        return 0;
+    }
     kick(job->pool);
-    return 0;
+    if (job->place != PLACE_WAITING)
+        return 0;
+    job->task = self;
+    job->wait.what = "room in a pool's queue";
+    return task_park(self, &job->wait);
 }
 
 int td_submit(td_scope *scope, td_job *out, td_pool *pool, td_fn fn, void *arg, const td_offload_opts *opts)
@@ -234,6 +250,7 @@ int td_submit(td_scope *scope, td_job *out, td_pool *pool, td_fn fn, void *arg, 
     struct td_task *self;
     int rc;
 
+    clear_answers(opts);
     if (nested())
         return -EDEADLK;
     (void)scope_user(scope, __func__);
@@ -272,11 +289,12 @@ bool td_job_done(const td_job *job)
 int td_job_wait(td_job *out)
 {
     struct job *job = job_of(out);
-    struct td_task *self = pool_user(job->pool, __func__);
+    struct td_task *self = task_self(__func__);
     int rc = task_checkpoint(self);
 
-    if (rc < 0 || job->place == PLACE_DONE)
+    if (rc < 0 || job->place == PLACE_DONE)  /* the pool may be gone by then */
         return rc < 0 ? rc : job->rc;
+    (void)pool_user(job->pool, __func__);
     return waiters_park(&job->waiters, self, "a submitted job", NULL);
 }
 
@@ -284,8 +302,9 @@ void td_job_cancel(td_job *out)
 {
     struct job *job = job_of(out);
 
-    if (pool_user(job->pool, __func__)->sched->forked || job->place == PLACE_DONE)
+    if (task_self(__func__)->sched->forked || job->place == PLACE_DONE)
         return;
+    (void)pool_user(job->pool, __func__);
     job->alone = true;
     no_longer_wanted(job, -ECANCELED);
 }

@@ -74,10 +74,9 @@ static void tell(struct job *job, int rc)
         return;
     }
     job->place = PLACE_DONE;
-    if (job->task)  /* in td_submit, where it waited for room: it is told there, and the scope need not know */
+    if (job->task)  /* in td_submit, where it waited for room: it is told there, and for the scope it never was */
         task_unpark(job->task, rc);
-    else
-        scope_guest_done(&job->guest, rc, job->alone);
+    scope_guest_done(&job->guest, job->task ? 0 : rc, job->alone);
     while (!list_empty(&job->waiters) && (waiter = waiters_wake(&job->waiters, rc)))
         ;
 }
@@ -134,7 +133,6 @@ static void accepted(struct job *job)
     if (!job->submitted || !task)
         return;
     job->task = NULL;
-    scope_guest_enter(job->guest.scope, &job->guest);
     task_unpark(task, 0);
 }
 
@@ -319,6 +317,7 @@ static bool drop_for(td_pool *pool, const struct job *job)
 static td_time backlog(const td_pool *pool, const struct job *job, td_time now)
 {
     td_time sum = 0;
+    unsigned workers;
 
     for (int i = 0; i <= job->lane; i++)
         for (const struct td_list *at = pool->lanes[i].queue.next; at != &pool->lanes[i].queue; at = at->next)
@@ -326,6 +325,8 @@ static td_time backlog(const td_pool *pool, const struct job *job, td_time now)
     for (unsigned i = 0; i < pool->slots; i++) {
         const struct worker *worker = &pool->workers[i];
 
+        if (worker->reserved && job->lane > 0)
+            continue;
         if (worker->phase == WORKER_IDLE)
             return 0;
         for (uint64_t ticket = worker->head; worker->phase == WORKER_BUSY && ticket != worker->tail; ticket++) {
@@ -336,7 +337,8 @@ static td_time backlog(const td_pool *pool, const struct job *job, td_time now)
                 sum += before->estimate_ns - ran;
         }
     }
-    return pool->wanted ? sum / (td_time)pool->wanted : sum;
+    workers = pool->wanted - (job->lane > 0 ? pool->opts.workers_reserved : 0);
+    return workers ? sum / (td_time)workers : sum;
 }
 
 /* The reasons to refuse a job although there may be room. */

@@ -420,12 +420,12 @@ static void lost_with(struct worker *worker, uint64_t ticket, int signal)
     if (worker->kill_rc == 0) {
         pool->losses_in_row++;
         job->report.deaths++;
-        job->report.signal = signal;
         if (job->report.deaths < job->attempts && job->end_rc == 0 && !job->unwanted) {
             let_go(worker, ticket);
             queue_put_back(job);
             return;
         }
+        job->report.signal = signal;
         pool->stats.quarantined += job->report.deaths >= TD_ATTEMPTS_MAX;
     }
     outcome(worker, ticket, worker->kill_rc ? worker->kill_rc : -EOWNERDEAD, td_now());

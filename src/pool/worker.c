@@ -421,8 +421,8 @@ void worker_left_behind(struct job *job)
     td_pool *pool = job->pool;
 
     if ((job->end_rc != -ETIMEDOUT && !(pool->traits & POOL_LEAVES)) || pool->stuck >= pool->opts.stuck_max ||
-        (job->items && !job->pinned) || worker->phase != WORKER_BUSY)
-        return;
+        (job->items && !job->pinned) || (job->flags & JOB_ITEMS && job->extra) || worker->phase != WORKER_BUSY)
+        return;  /* nobody would keep the memory for it */
     worker_take_back(worker);
     worker->left = (struct left){job->pinned, job->output};
     job->pinned = job->output = NULL;
