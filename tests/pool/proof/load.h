@@ -25,6 +25,7 @@ struct ledger {
     unsigned long long submitted, outcomes;  /* equal in the end */
     unsigned long long ok, error, refused, timeout, cancelled, died;
     unsigned long long again;                /* results of jobs that had cost a worker before */
+    unsigned long long close;                /* lost before their first instruction, or after their last one */
     unsigned wrong;                          /* outcomes that do not go with what the job did */
 };
 
@@ -144,6 +145,8 @@ static void note(struct customer *customer, struct order *order, int rc)
     ledger->timeout += rc == -ETIMEDOUT;
     ledger->cancelled += rc == -ECANCELED;
     ledger->died += rc == -EOWNERDEAD && !order->report.refusal;
+    ledger->close += rc == -EOWNERDEAD && order->report.deaths == 1 &&
+                     (atomic_load(&order->load->begun) == 0 || atomic_load(&order->load->ended) == 1);
     ledger->again += rc >= 0 && order->report.deaths > 0;
     if (!goes_with(order, rc) && ledger->wrong++ == 0)
         print_error("job %u: outcome %d (%s), begun %u, ended %u, deaths %u of %u, refusal \"%s\"\n", order->load->number, rc,

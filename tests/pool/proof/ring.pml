@@ -128,10 +128,27 @@ end:
     od
 }
 
+/* Of what is done. A worker that sees its next job READY may tell later. */
+inline tell(me)
+{
+    untold = false;
+    if
+    :: memory[NOTIFY(me)] ->
+       atomic { fence(worker_stores[me]); word = memory[NOTIFY(me)]; memory[NOTIFY(me)] = 0 }
+       if
+       :: word -> event = true
+       :: else
+       fi;
+       word = 0
+    :: else
+    fi
+}
+
 /* One atomic operation of the worker each; it is at the process's end when it was killed. */
 proctype worker(byte me)
 {
     byte ticket, seen, word, job;
+    bool untold;
 
 end:
     do
@@ -139,7 +156,9 @@ end:
        {
         do
         :: finished -> break
-        :: else -> seen = memory[DOORBELL(me)];
+        :: untold -> tell(me)
+        :: !finished && (!untold || is(memory[WORD(me, ticket)], ticket, READY)) ->
+           seen = memory[DOORBELL(me)];
 look:      if
            :: is(memory[WORD(me, ticket)], ticket, STOP) -> break
            :: passed_by(memory[WORD(me, ticket)], ticket) -> atomic { ticket++; seen = 0 }
@@ -184,16 +203,7 @@ look:      if
               :: RESULT_AFTER_DONE -> memory[RESULT(me, ticket)] = job
               :: else
               fi;
-              if
-              :: memory[NOTIFY(me)] ->
-                 atomic { fence(worker_stores[me]); word = memory[NOTIFY(me)]; memory[NOTIFY(me)] = 0 }
-                 if
-                 :: word -> event = true
-                 :: else
-                 fi
-              :: else
-              fi;
-              atomic { ticket++; seen = 0; word = 0; job = 0 }
+              atomic { untold = true; ticket++; seen = 0; job = 0 }
            :: else ->
               store(worker_stores[me], SLEEPING(me), 1);
               atomic {
@@ -212,7 +222,7 @@ look:      if
            fi
         od
        } unless { killed[me] };
-       atomic { ticket = 0; seen = 0; word = 0; job = 0; dead[me] = true }
+       atomic { ticket = 0; seen = 0; word = 0; job = 0; untold = false; dead[me] = true }
     od
 }
 
