@@ -422,6 +422,7 @@ static void lost_with(struct worker *worker, uint64_t ticket, int signal)
         job->report.deaths++;
         if (job->report.deaths < job->attempts && job->end_rc == 0 && !job->unwanted) {
             let_go(worker, ticket);
+            job->keeps_place = true;  /* it has begun: nobody may say any more that it was refused */
             queue_put_back(job);
             return;
         }

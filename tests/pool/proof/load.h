@@ -44,6 +44,7 @@ struct order {
     td_offload_opts opts;
     td_job_report report;
     void *output;
+    bool may_be_cancelled;    /* then nobody wants it run again */
     td_job job;
     unsigned long long begun_before, ended_before;  /* when the last job of this load was over */
 };
@@ -72,7 +73,7 @@ static bool chance(struct random *random, unsigned percent)
 }
 
 /* Makes the next job of this load, and checks that nobody has touched it since the last one was answered. */
-static void prepare(struct customer *customer, struct order *order)
+static void prepare(struct customer *customer, struct order *order, bool may_be_cancelled)
 {
     struct random *random = customer->random;
     struct load *load = order->load;
@@ -86,6 +87,7 @@ static void prepare(struct customer *customer, struct order *order)
     atomic_store(&load->begun, 0);
     atomic_store(&load->ended, 0);
     order->output = NULL;
+    order->may_be_cancelled = may_be_cancelled;
     order->opts = (td_offload_opts){.when_full = TD_POOL_DEFAULT, .report = &order->report};
     order->opts.priority = (td_priority)random_below(random, 3);
     order->opts.attempts = (unsigned)random_below(random, TD_ATTEMPTS_MAX + 1);
@@ -130,7 +132,7 @@ static bool goes_with(const struct order *order, int rc)
     if (rc == -EDOM)
         return order->load->fails && ended > 0;
     if (rc == -EOWNERDEAD)
-        return deaths == attempts && begun <= deaths;
+        return (deaths == attempts || (deaths > 0 && order->may_be_cancelled)) && begun <= deaths;
     return rc == -ECANCELED || rc == -ETIMEDOUT;
 }
 
@@ -161,7 +163,7 @@ static void note(struct customer *customer, struct order *order, int rc)
 
 static void submit_and_wait(struct customer *customer, struct order *order)
 {
-    prepare(customer, order);
+    prepare(customer, order, false);
     note(customer, order, td_offload_with(customer->pool, carry, order->load, &order->opts));
 }
 
@@ -172,7 +174,7 @@ static void submit_and_cancel(struct customer *customer, struct order *order)
     int rc;
 
     td_scope_open(&scope);
-    prepare(customer, order);
+    prepare(customer, order, true);
     rc = td_submit(&scope, &order->job, customer->pool, carry, order->load, &order->opts);
     if (rc == 0) {
         td_sleep(td_us((int64_t)random_below(customer->random, 3000)));
@@ -191,7 +193,7 @@ static void submit_group(struct customer *customer, struct order orders[GROUP])
 
     td_scope_open(&scope);
     for (int i = 0; i < GROUP; i++) {
-        prepare(customer, &orders[i]);
+        prepare(customer, &orders[i], true);
         orders[i].load->fails = chance(customer->random, 20);
         rcs[i] = td_submit(&scope, &orders[i].job, customer->pool, carry, orders[i].load, &orders[i].opts);
     }

@@ -15,7 +15,7 @@
 #include "pool/proof/load.h"
 
 #define KILLS (SANITIZED ? 400 : 10000)
-#define KILLS_ROUND 1250      /* deaths that one run of the loop sees */
+#define KILLS_ROUND 500       /* deaths that one run of the loop sees */
 #define CUSTOMERS 1000
 #define WORKERS 8
 #define PAUSE_US 1200         /* between two kills, at the most */
@@ -168,15 +168,35 @@ static unsigned long long deaths_of(td_pool *pool)
     return stats.deaths;
 }
 
+static int be_ready(void *arg)
+{
+    return arg != NULL;
+}
+
+/* Each round has another pool: whatever differs in how it refuses, asks and kills. */
+static td_pool_opts some_opts(struct random *random)
+{
+    return (td_pool_opts){
+        .kind = TD_PROCESSES,
+        .workers = WORKERS,
+        .workers_reserved = (unsigned)random_below(random, 2),
+        .queue = CUSTOMERS,
+        .when_full = (td_when_full)random_below(random, 3),
+        .on_cancel = (td_on_cancel)random_below(random, 2),
+        .kill_grace_ns = chance(random, 50) ? td_us(500) : 0,
+        .worker_init = chance(random, 50) ? be_ready : NULL,
+    };
+}
+
 static int weather(void *arg)
 {
     struct storm *storm = arg;
+    td_pool_opts opts = some_opts(&storm->random);
     struct customer customer = {.random = &storm->random, .ledger = &storm->ledger, .enough = &storm->enough,
                                 .progress = &storm->sky->progress, .processes = true};
     td_scope scope;
 
-    expect_int(td_pool_open(&customer.pool, &(td_pool_opts){.kind = TD_PROCESSES, .workers = WORKERS, .queue = CUSTOMERS,
-                                                            .workers_reserved = 1}), 0);
+    expect_int(td_pool_open(&customer.pool, &opts), 0);
     td_scope_open(&scope);
     for (int i = 0; i < CUSTOMERS; i++)
         expect_int(td_spawn(&scope, be_customer, &customer), 0);
