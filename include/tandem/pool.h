@@ -177,7 +177,8 @@ typedef struct td_map_opts {
     size_t chunk_max;      /* items that a worker is handed at once; 0: as many as make the chunks end together */
     unsigned window;       /* chunks under way; 0: twice as many as there are workers */
     bool collect;          /* an error of fn does not end the rest */
-    int *results;          /* what fn returned for each item; -ECANCELED for those it never saw; processes: in shared memory */
+    int *results;          /* what fn returned for each item; -ECANCELED for those it never saw; processes: in shared memory,
+                              and not in strict pools (-EINVAL), which read it only */
     td_priority priority;
     td_time deadline;      /* of each chunk, from its submission */
 } td_map_opts;

@@ -113,7 +113,7 @@ int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t 
     map = (struct map){pool, fn, items, count, item_size, opts->chunk_max, opts->results, *opts, 0};
     if (!command_fits(pool, fn) || !item_size || item_size > UINT32_MAX || (count && !items) ||
         opts->priority > TD_PRIORITY_LOW || opts->deadline < 0 || __builtin_mul_overflow(count, item_size, &bytes) ||
-        (opts->results && count > SIZE_MAX / sizeof *opts->results))
+        (opts->results && (count > SIZE_MAX / sizeof *opts->results || pool->opts.strict)))  /* workers could not write them */
         return -EINVAL;
     if (count == 0)
         return 0;

@@ -281,6 +281,8 @@ static int live_strictly(void *arg)
     expect_int(td_offload(w.pool, write_input, w.gate), -EOWNERDEAD);
     expect_int((long long)stats_of(&w).deaths_by[TD_DEATH_CRASH], 1);
     expect_int(atomic_load(&w.gate->left), 42);
+    expect_int(td_pool_map_with(w.pool, compute, w.gate, 1, sizeof *w.gate, &(td_map_opts){.results = (int *)(void *)w.gate}),
+               -EINVAL);
     expect_int(children_signal("tandem-zygote", SIGKILL), 1);  /* a zygote that was forked later makes them as strict */
     expect_int(td_offload(w.pool, open_file, NULL), -EOWNERDEAD);
     expect_int(td_offload(w.pool, write_input, w.gate), -EOWNERDEAD);
