@@ -136,7 +136,7 @@ STORY(a_reserved_worker_takes_urgent_jobs_only)
         hand(&w, &scope, &common[i], stay_in_gate, w.gate, AS_THE_POOL);
     hand(&w, &scope, &lowly, stay_in_gate, w.gate, with_priority(TD_PRIORITY_LOW));
     wait_entered(&w, 1);
-    for (int i = 0; i < 20; i++)  /* all of them by the reserved one, which looks at the queue after each */
+    for (int i = 0; i < 200; i++)  /* all of them by the reserved one, which looks at the queue after each */
         expect_int(td_offload_with(w.pool, pass_gate, fast, &high), 0);
     expect_int(atomic_load(&w.gate->entered), 1);
     expect_int((long long)stats_of(&w).depth, 3);

@@ -109,6 +109,32 @@ STORY(wrong_options_of_a_job_are_refused)
     return 0;
 }
 
+/* "Filled in whatever the outcome", and a caller that frees its output after an error frees nothing. */
+STORY(a_refused_job_has_its_report_and_no_output)
+{
+    static const td_offload_opts wrong[] = {
+        {.attempts = TD_ATTEMPTS_MAX + 1}, {.when_full = TD_POOL_DEFAULT}, {.when_full = TD_REJECT, .deadline = -1},
+    };
+    struct world w;
+    int private = 0;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1});
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        td_job_report report = {-1, -1, -1, 77, TD_REFUSED_QUEUE};
+        void *output = &private;
+        td_offload_opts opts = wrong[i];
+
+        opts.report = &report;
+        opts.output = &output;
+        opts.output_bytes = 100;
+        expect_int(td_offload_with(w.pool, i == 1 ? NULL : pass_gate, w.gate, &opts), -EINVAL);
+        expect(report.queued_ns >= 0 && report.ran_ns == 0 && report.deaths == 0 && report.refusal == TD_REFUSED_NOT);
+        expect(output == NULL);
+    }
+    world_close(&w);
+    return 0;
+}
+
 #define CALLERS 40
 #define CALLS_EACH (SANITIZED ? 8 : 25)
 #define BLOCK 4096
@@ -201,7 +227,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ALL(a_full_queue_is_named), WITH_THREADS(each_reason_has_a_name), ON_ALL(wrong_options_are_refused),
-        ON_ALL(wrong_options_of_a_job_are_refused), ON_ALL(a_pool_held_full_accounts_for_every_job),
+        ON_ALL(wrong_options_of_a_job_are_refused), ON_ALL(a_refused_job_has_its_report_and_no_output),
+        ON_ALL(a_pool_held_full_accounts_for_every_job),
     };
 
     return cmocka_run_group_tests_name("pool refusal", tests, NULL, NULL);

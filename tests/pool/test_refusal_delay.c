@@ -70,6 +70,30 @@ STORY(an_urgent_job_is_before_the_backlog)
     return 0;
 }
 
+/* A worker that is reserved for urgent jobs is idle, and that is of no use to a common one. */
+STORY(an_idle_worker_that_is_reserved_does_not_count)
+{
+    struct world w;
+    struct handed jobs[11], hopeless;
+    td_scope scope;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 2, .workers_reserved = 1, .admit_by_deadline = true});
+    for (int i = 0; i < 3; i++)
+        expect_int(td_offload(w.pool, take_time, NULL), 0);
+    td_scope_open(&scope);
+    td_scope_collect(&scope);
+    hand(&w, &scope, &jobs[0], stay_in_gate, w.gate, AS_THE_POOL);
+    wait_entered(&w, 1);
+    for (int i = 1; i < 11; i++)
+        expect_int(hand(&w, &scope, &jobs[i], take_time, NULL, AS_THE_POOL), 0);
+    expect_int(hand(&w, &scope, &hopeless, take_time, NULL, within(td_ms(10 * TAKES_MS / 4))), -EBUSY);
+    expect_int(hopeless.report.refusal, TD_REFUSED_DEADLINE);
+    open_gate(&w);
+    expect_int(td_scope_join(&scope), 0);
+    world_close(&w);
+    return 0;
+}
+
 STORY(nothing_is_refused_by_a_pool_that_does_not_look_ahead)
 {
     struct world w;
@@ -157,7 +181,7 @@ STORY(a_queue_that_stays_slow_refuses_until_it_is_over)
     td_scope scope;
 
     surge_begin(&surge, arg, &scope, td_ms(5));
-    eventually(surge.late > 0);
+    eventually(surge.late > 0 && stats_of(&surge.w).rejected > 0);  /* at once, and not only after a while in the queue */
     surge.over = true;
     expect_int(td_scope_join(&scope), 0);
     expect_int((long long)stats_of(&surge.w).refused[TD_REFUSED_DELAY], (long long)surge.late);
@@ -190,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ALL(a_job_that_cannot_begin_in_time_is_told_at_once), ON_ALL(an_urgent_job_is_before_the_backlog),
+        ON_ALL(an_idle_worker_that_is_reserved_does_not_count),
         ON_ALL(nothing_is_refused_by_a_pool_that_does_not_look_ahead), ON_ALL(an_idle_pool_takes_a_job_whatever_its_deadline),
         ON_ALL(a_queue_that_stays_slow_refuses_until_it_is_over), ON_ALL(a_queue_is_not_slow_below_its_target),
     };

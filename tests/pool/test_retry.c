@@ -149,7 +149,7 @@ STORY(a_deadline_counts_over_all_attempts)
 }
 
 /* Cancelled, it may run to its end, and that is a death: nobody wants it any more, so it is not run again. */
-static int die_cancelled(void *arg)
+STORY(a_death_is_told_of_a_job_that_was_cancelled)
 {
     struct world w;
     struct handed job;
@@ -170,11 +170,6 @@ static int die_cancelled(void *arg)
     expect_accounted(&w, 1);
     world_close(&w);
     return 0;
-}
-
-static void a_death_is_told_of_a_job_that_was_cancelled(void **state)
-{
-    assert_int_equal(run(state, die_cancelled, state), 0);
 }
 
 static int write_and_die_once(void *arg)

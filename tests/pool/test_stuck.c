@@ -287,6 +287,63 @@ STORY(a_submitted_job_may_be_left_behind)
     return 0;
 }
 
+struct step {
+    struct gate *gate;
+    int number;
+};
+
+static int step_on(void *arg)
+{
+    struct step *step = arg;
+
+    stay_in_gate(step->gate);
+    return step->number;
+}
+
+static int open_much_later(void *arg)
+{
+    td_sleep(10 * SOON);
+    atomic_store(&((struct gate *)arg)->open, true);
+    return 0;
+}
+
+/* What a map's results lie in is the caller's again when the map has returned, whoever was left behind in it. */
+static void map_and_leave(void **state, bool private)
+{
+    struct world w;
+    td_scope scope;
+    struct step *step = td_shared_calloc(1, sizeof *step);
+    int own, *result = private ? &own : td_shared_calloc(1, sizeof *result), *other;
+
+    world_open(&w, state, (td_pool_opts){.workers = 1, .stuck_max = 1});
+    td_scope_open(&scope);
+    *step = (struct step){w.gate, 5};
+    td_spawn(&scope, open_much_later, w.gate);  /* a map that does not leave it behind is right, too */
+    for (int i = 0; i < 100 && atomic_load(&w.gate->entered) == 0; i++)
+        expect_int(td_pool_map_with(w.pool, step_on, step, 1, sizeof *step,
+                                    &(td_map_opts){.deadline = SOON, .collect = true, .results = result}), -ETIMEDOUT);
+    if (!private)
+        td_shared_free(result);
+    other = private ? result : td_shared_alloc(sizeof *other);  /* the same block, unless it is kept for the job */
+    *other = 4711;
+    open_gate(&w);
+    eventually(stats_of(&w).stuck == 0);
+    expect_int(atomic_load(&w.gate->left), atomic_load(&w.gate->entered));
+    expect_int(*other, 4711);
+    expect_int(td_scope_join(&scope), 0);
+    if (!private)
+        td_shared_free(other);
+    td_shared_free(step);
+    world_close(&w);
+}
+
+STORY(who_is_left_behind_in_a_map_writes_no_results)
+{
+    map_and_leave(arg, true);
+    map_and_leave(arg, false);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,7 +351,7 @@ int main(void)
         WITH_THREADS(a_job_without_argument_may_be_left_behind_too), WITH_THREADS(a_job_in_private_memory_keeps_its_caller),
         WITH_THREADS(not_more_are_left_behind_than_was_said), WITH_THREADS(several_are_left_behind_when_it_was_said),
         WITH_THREADS(a_close_waits_for_those_left_behind), WITH_THREADS(what_a_stuck_job_holds_is_kept_for_it),
-        WITH_THREADS(a_submitted_job_may_be_left_behind),
+        WITH_THREADS(a_submitted_job_may_be_left_behind), WITH_THREADS(who_is_left_behind_in_a_map_writes_no_results),
     };
 
     return cmocka_run_group_tests_name("pool stuck", tests, NULL, NULL);

@@ -192,7 +192,6 @@ static void a_job_belongs_to_the_loop_that_submitted_it(void **state)
 {
     static int (*const bodies[])(void **state) = {run_wait_there, run_cancel_there};
 
-
     for (size_t i = 0; i < COUNT(bodies); i++)
         assert_aborts_saying(state, bodies[i], "another loop");
 }
@@ -200,7 +199,6 @@ static void a_job_belongs_to_the_loop_that_submitted_it(void **state)
 static void a_pool_is_looked_at_and_closed_where_it_was_opened(void **state)
 {
     static int (*const bodies[])(void **state) = {run_map_there, run_look_there, run_close_there};
-
 
     for (size_t i = 0; i < COUNT(bodies); i++)
         assert_aborts_saying(state, bodies[i], "the pool belongs to another loop");

@@ -336,6 +336,82 @@ STORY(a_job_may_outlive_the_task_that_submitted_it_but_not_its_scope)
     return 0;
 }
 
+/* The new job makes an older one of its scope give way: a failure of the scope, which reaches the new one as well. */
+STORY(a_job_that_makes_its_own_scope_fail_is_cancelled_with_it)
+{
+    struct world w;
+    struct handed first, jobs[2];
+    struct gate *gate = new_gate();
+    td_scope outer, scope;
+    int rc;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1, .queue = 1, .when_full = TD_DROP_OLDEST});
+    td_scope_open(&outer);
+    hand(&w, &outer, &first, stay_in_gate, w.gate, AS_THE_POOL);
+    wait_entered(&w, 1);
+    td_scope_open(&scope);
+    expect_int(hand(&w, &scope, &jobs[0], pass_gate, gate, AS_THE_POOL), 0);
+    rc = hand(&w, &scope, &jobs[1], pass_gate, gate, AS_THE_POOL);
+    expect(rc == 0 || rc == -ECANCELED);
+    expect(td_scope_cancelled(&scope));
+    open_gate(&w);
+    expect_int(td_scope_join(&scope), -EBUSY);
+    expect_int(td_scope_join(&outer), 0);
+    expect_int(atomic_load(&gate->entered), 0);
+    expect_accounted(&w, 3);
+    td_shared_free(gate);
+    world_close(&w);
+    return 0;
+}
+
+struct submitter {
+    struct world *w;
+    td_scope *scope;
+    struct handed job;
+    int rc, ends;
+};
+
+static int submit_from_outside(void *arg)
+{
+    struct submitter *submitter = arg;
+
+    submitter->rc = hand(submitter->w, submitter->scope, &submitter->job, pass_gate, submitter->w->gate,
+                         (td_offload_opts){.when_full = TD_WAIT});
+    submitter->ends++;
+    return 0;
+}
+
+/* The scope is cancelled while somebody outside of it waits for room, to submit into it. */
+STORY(a_job_that_comes_too_late_for_its_scope_is_cancelled)
+{
+    struct world w;
+    struct handed jobs[2];
+    struct submitter late;
+    td_scope outer, scope, shield;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1, .queue = 1});
+    td_scope_open(&outer);
+    hand(&w, &outer, &jobs[0], stay_in_gate, w.gate, AS_THE_POOL);
+    wait_entered(&w, 1);
+    hand(&w, &outer, &jobs[1], pass_gate, w.gate, AS_THE_POOL);
+    td_scope_open(&scope);
+    td_scope_open_shielded(&shield, PATIENCE);
+    late = (struct submitter){.w = &w, .scope = &scope, .rc = 1};
+    td_spawn(&outer, submit_from_outside, &late);
+    settle();
+    expect_int(late.ends, 0);
+    td_scope_cancel(&scope);
+    open_gate(&w);
+    eventually(late.ends == 1);
+    td_scope_join(&shield);
+    td_scope_join(&scope);
+    expect_int(td_scope_join(&outer), 0);
+    expect_int(atomic_load(&w.gate->entered), 2);
+    expect_accounted(&w, 3);
+    world_close(&w);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +421,8 @@ int main(void)
         ON_ALL(in_a_collecting_scope_a_failure_cancels_nothing), ON_ALL(a_death_and_a_deadline_are_failures),
         ON_ALL(a_join_waits_for_jobs), ON_ALL(a_cancelled_job_is_no_failure), ON_ALL(a_cancelled_job_may_run_to_its_end),
         ON_ALL(a_job_may_outlive_the_task_that_submitted_it_but_not_its_scope),
+        ON_ALL(a_job_that_makes_its_own_scope_fail_is_cancelled_with_it),
+        ON_ALL(a_job_that_comes_too_late_for_its_scope_is_cancelled),
     };
 
     return cmocka_run_group_tests_name("pool submit scope", tests, NULL, NULL);

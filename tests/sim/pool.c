@@ -104,6 +104,7 @@ static void check_outcome(struct yard *yard, const struct order *order, int rc)
         must(world, order->report.ran_ns >= 0 && order->report.queued_ns >= 0, "negative times");
     }
     must(world, deadly || (rc != -EOWNERDEAD && deaths == 0) || order->report.signal, "a worker died by itself");
+    must(world, rc != -EOWNERDEAD || order->report.refusal == TD_REFUSED_BROKEN || deaths > 0, "dead, and nobody died");
     must(world, rc != -ETIMEDOUT || order->opts.deadline || yard->opts.deadline, "a deadline passed that nobody set");
     must(world, rc != -EPIPE || yard->closing, "the pool was said to close");
     must(world, kind_of_outcome(rc) != ERROR || rc == -EDOM || (yard->deadly && rc == -EAGAIN), "a job answered %d", rc);
@@ -230,7 +231,7 @@ static void settle_accounts(struct yard *yard)
 {
     const unsigned long long *answered = yard->answered;
     struct world *world = yard->world;
-    unsigned long long sum = 0, refused = 0;
+    unsigned long long sum = 0, refused = 0, given_up, counted;
     td_pool_stats stats;
 
     for (int i = 0; i < OUTCOMES; i++)
@@ -240,16 +241,18 @@ static void settle_accounts(struct yard *yard)
     for (int i = 1; i < TD_REFUSALS; i++) {
         must(world, stats.refused[i] == yard->refused[i], "%llu refused for %s, and %llu counted", yard->refused[i],
              td_refusal_name((td_refusal)i), stats.refused[i]);
-        refused += i <= TD_REFUSED_DELAY ? yard->refused[i] : 0;  /* those that are answered -EBUSY */
+        refused += yard->refused[i];
     }
     must(world, stats.ok == answered[OK], "%llu done, and %llu counted", answered[OK], stats.ok);
     must(world, stats.timeout == answered[TIMEOUT], "%llu late, and %llu counted", answered[TIMEOUT], stats.timeout);
     must(world, stats.cancelled <= answered[CANCELLED], "%llu cancelled, and %llu counted", answered[CANCELLED],
          stats.cancelled);
-    must(world, stats.died <= answered[DIED] && stats.died >= answered[DIED] - yard->refused[TD_REFUSED_BROKEN],
-         "%llu died, and %llu counted", answered[DIED], stats.died);
-    must(world, stats.rejected + stats.dropped == refused, "%llu refused, and %llu counted", refused,
-         stats.rejected + stats.dropped);
+    given_up = refused - stats.rejected - stats.dropped;  /* by a pool that broke; they are among the dead */
+    must(world, given_up <= yard->refused[TD_REFUSED_BROKEN] && stats.died == answered[DIED] + given_up -
+                    yard->refused[TD_REFUSED_BROKEN], "%llu refused, and %llu counted", refused, stats.rejected + stats.dropped);
+    counted = stats.ok + stats.error + stats.timeout + stats.cancelled + stats.died + stats.dropped + stats.rejected;
+    must(world, counted == yard->asked - (answered[CANCELLED] - stats.cancelled), "%llu asked for, and %llu counted",
+         yard->asked, counted);  /* but for those whose caller was cancelled before */
     must(world, stats.busy == 0 && stats.depth == 0 && stats.bytes == 0, "%u run, %zu wait", stats.busy, stats.depth);
 }
 
