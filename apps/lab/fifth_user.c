@@ -99,7 +99,7 @@ static int is_refused(struct kitchen *kitchen, td_scope *scope, td_job *job)
 {
     td_time arrived = td_now();
     td_job_report report = {0};
-    td_offload_opts opts = {.when_full = TD_POOL_DEFAULT, .report = &report};
+    td_offload_opts opts = {.report = &report};
     int rc;
 
     do {
@@ -128,7 +128,7 @@ static int is_refused(struct kitchen *kitchen, td_scope *scope, td_job *job)
 static int drops(struct kitchen *kitchen, td_scope *scope, td_job *jobs)
 {
     td_job_report report = {0};
-    td_offload_opts opts = {.when_full = TD_POOL_DEFAULT, .report = &report};
+    td_offload_opts opts = {.report = &report};
     td_time arrived;
     td_pool_stats stats;
     int older, rc = td_submit(scope, &jobs[0], kitchen->pool, recognise, NULL, &opts);

@@ -96,7 +96,7 @@ static int run_watched(struct watch *watch, td_pool *pool, td_fn fn, void *arg, 
 void compute_run(struct app *app, td_http *client, const struct compute_request *request, struct compute_result *result)
 {
     struct op_job *job = td_shared_calloc(1, sizeof *job);
-    td_offload_opts opts = {.when_full = TD_POOL_DEFAULT, .report = &result->report, .output_bytes = sizeof(struct op_result)};
+    td_offload_opts opts = {.report = &result->report, .output_bytes = sizeof(struct op_result)};
     struct watch watch = {.client = client};
     void *output = NULL;
 

@@ -13,7 +13,8 @@
  *     rc = td_scope_join(&scope);     // waits for both: a job never outlives its scope
  *
  * A submitted job is to its scope what a task is: the scope's cancellation and deadline reach it, the first failure
- * cancels the others (unless the scope collects), and the join waits for all.
+ * cancels the others (unless the scope collects), and the join waits for all. A job that gives way in a queue that drops is a
+ * failure, too: with TD_DROP_OLDEST, collect.
  */
 #ifndef TANDEM_JOB_H
 #define TANDEM_JOB_H

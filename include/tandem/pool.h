@@ -38,15 +38,15 @@ extern "C" {
 typedef enum td_pool_kind { TD_THREADS = 0, TD_PROCESSES } td_pool_kind;
 
 typedef enum td_when_full {
-    TD_WAIT = 0,     /* the caller waits for room */
+    TD_POOL_DEFAULT = 0,  /* of a job: what its pool was opened with; of a pool, a channel and the like: TD_WAIT */
+    TD_WAIT,         /* the caller waits for room */
     TD_REJECT,       /* the caller gets -EBUSY at once */
     TD_DROP_OLDEST,  /* the job that waited longest gives way, of those not submitted with TD_WAIT: it gets -EBUSY */
-    TD_POOL_DEFAULT, /* in td_offload_opts: what the pool was opened with */
 } td_when_full;
 
 typedef enum td_on_cancel {
     TD_CANCEL_KILL = 0,  /* a cancelled caller's running job is killed with its worker process */
-    TD_CANCEL_FINISH,    /* it runs to its end, and the caller waits for that; threads always do */
+    TD_CANCEL_FINISH,    /* it is asked to end (td_job_cancelled), and the caller waits until it has; threads always do */
 } td_on_cancel;
 
 typedef enum td_priority { TD_PRIORITY_NORMAL = 0, TD_PRIORITY_HIGH, TD_PRIORITY_LOW } td_priority;
@@ -98,10 +98,11 @@ typedef struct td_pool_opts {
 typedef struct td_pool td_pool;
 
 /*
- * Opens a pool. Its workers start in the background; jobs may be submitted at once.
+ * Opens a pool. Its workers start in the background; jobs may be submitted at once. Where no worker can be started, that is
+ * tried again for a few seconds; then the jobs that wait end with the reason.
  *
  * Not a checkpoint. Returns 0 and *pool; -EINVAL for options out of range, or that do not go together (a log line says
- * which); -ENOMEM; -EFAULT for a worker_arg that a worker process cannot see; -EAGAIN when no thread could be started;
+ * which); -ENOMEM; -EFAULT for a worker_arg that a worker process cannot see;
  * -ENOSYS when shared memory or worker processes could not be set up.
  */
 int td_pool_open(td_pool **pool, const td_pool_opts *opts);

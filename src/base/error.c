@@ -14,7 +14,7 @@ static const struct {
     {ECANCELED, "cancelled: a scope around the caller was cancelled"},
     {ETIMEDOUT, "the deadline passed"},
     {EBUSY, "the queue is full"},
-    {EOWNERDEAD, "the worker process died while it ran the job; or this is a forked child, and the loop its parent's"},
+    {EOWNERDEAD, "the worker process died (or, in a forked child: the loop is the parent's)"},
     {EPIPE, "closed"},
     {EFAULT, "memory that another process cannot see: use td_shared_alloc"},
     {EDEADLK, "deadlock: every task waits and nothing is pending"},

@@ -25,7 +25,7 @@ static bool nested(void)
     return job_inside() && !task_running;
 }
 
-static const td_offload_opts defaults = {.when_full = TD_POOL_DEFAULT};
+static const td_offload_opts defaults;
 
 struct td_task *pool_user(const td_pool *pool, const char *function)
 {
@@ -123,7 +123,7 @@ static int configure(struct job *job, const td_offload_opts *opts)
 {
     static const unsigned char lanes[] = {[TD_PRIORITY_HIGH] = 0, [TD_PRIORITY_NORMAL] = 1, [TD_PRIORITY_LOW] = 2};
 
-    if (!command_fits(job->pool, job->fn) || opts->when_full > TD_POOL_DEFAULT || opts->priority > TD_PRIORITY_LOW ||
+    if (!command_fits(job->pool, job->fn) || opts->when_full > TD_DROP_OLDEST || opts->priority > TD_PRIORITY_LOW ||
         opts->deadline < 0 || opts->attempts > TD_ATTEMPTS_MAX || opts->output_bytes > UINT32_MAX)
         return -EINVAL;
     job->lane = lanes[opts->priority];

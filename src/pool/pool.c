@@ -152,6 +152,8 @@ static void init(td_pool *pool, struct loop *loop, const td_pool_opts *opts)
 
     pool->loop = loop;
     pool->opts = *opts;
+    if (pool->opts.when_full == TD_POOL_DEFAULT)
+        pool->opts.when_full = TD_WAIT;
     if (loop_is_simulated(loop))
         pool->kind = processes ? &worker_simulated_process : &worker_simulated_thread;
     else

@@ -85,7 +85,7 @@ static void process_kill(struct worker *worker)
         td_log(TD_LOG_ERROR, "cannot kill worker %u (pid %d): %s", worker->index, (int)worker->pid, strerrordesc_np(errno));
 }
 
-static void watch_process(struct worker *worker);
+static int watch_process(struct worker *worker);
 
 static int wait_for_exit(struct worker *worker, siginfo_t *info, int options)
 {
@@ -102,6 +102,14 @@ static void lose_command(struct worker *worker)
     if (worker->command)
         command_close(worker->command);
     worker->command = NULL;
+}
+
+static void forget_process(struct worker *worker)
+{
+    loop_forget(worker->pool->loop, &worker->pid_file);
+    close(worker->pid_file.fd);
+    worker->pid_file.fd = -1;
+    lose_command(worker);
 }
 
 /* What its end says of its cause, when it was not we who decided it. */
@@ -130,43 +138,44 @@ static void process_ended(struct io_op *op, int result)
     (void)result;
     if (wait_for_exit(worker, &info, WNOHANG) == 0) {
         if (info.si_pid == 0) {  /* a spurious wake-up: it lives */
-            watch_process(worker);
-            return;
-        }
-        if (info.si_code == CLD_EXITED) {
+            if (watch_process(worker) == 0)
+                return;
+            signal = SIGKILL;
+        } else if (info.si_code == CLD_EXITED) {
             snprintf(how, sizeof how, "exited with status %d", info.si_status);
         } else {
             signal = info.si_status;
             snprintf(how, sizeof how, "was ended by signal %d (%s)", signal, sigdescr_np(signal));
         }
     }  /* ECHILD: somebody else in the program waited for it; it is dead all the same */
-    loop_forget(worker->pool->loop, &worker->pid_file);
-    close(worker->pid_file.fd);
-    worker->pid_file.fd = -1;
+    forget_process(worker);
     cause = cause_of(worker, signal);
     if (cause == TD_DEATH_CPU)
         snprintf(how, sizeof how, "used more processor time than cpu_max_ns allows");
     else if (cause == TD_DEATH_FORBIDDEN)
         snprintf(how, sizeof how, "made a system call that strict mode forbids");
-    lose_command(worker);
     pool_worker_died(worker, signal, cause, how);
 }
 
-static void watch_process(struct worker *worker)
+/*
+ * Returns 0: process_ended was or will be called; or a negative errno: then it has been ended, because a worker whose end would
+ * go unnoticed could keep a job for ever.
+ */
+static int watch_process(struct worker *worker)
 {
+    siginfo_t info;
+
     worker->pid_op = (struct io_op){.kind = IO_POLL, .file = &worker->pid_file, .done = process_ended, .events = POLLIN,
                                     .background = true};
     if (!loop_io_start(worker->pool->loop, &worker->pid_op))
-        return;
-    if (worker->pid_op.result < 0) {  /* a worker whose end would go unnoticed could keep a job for ever */
-        siginfo_t info;
-
-        td_log(TD_LOG_WARNING, "cannot watch worker %u (pid %d), so it is ended: %s", worker->index, (int)worker->pid,
-               strerrordesc_np(-worker->pid_op.result));
-        process_kill(worker);
-        (void)wait_for_exit(worker, &info, WNOWAIT);
+        return 0;
+    if (worker->pid_op.result >= 0) {
+        process_ended(&worker->pid_op, 0);
+        return 0;
     }
-    process_ended(&worker->pid_op, 0);
+    process_kill(worker);
+    (void)wait_for_exit(worker, &info, 0);
+    return worker->pid_op.result;
 }
 
 /*
@@ -237,7 +246,12 @@ static void answered(struct zygote_request *request, int pidfd, pid_t pid)
     }
     worker->pid = pid;
     io_file_init(&worker->pid_file, pidfd);
-    watch_process(worker);
+    rc = watch_process(worker);
+    if (rc < 0) {
+        forget_process(worker);
+        pool_worker_failed(worker, rc);
+        return;
+    }
     if (worker->pid_file.fd < 0)
         return;  /* it has died already, and that was dealt with */
     if (worker->command)

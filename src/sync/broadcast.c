@@ -53,7 +53,7 @@ int td_broadcast_open(td_broadcast **out, const td_broadcast_opts *opts)
     if (!made)
         return -ENOMEM;
     *made = (struct td_broadcast){.item_size = opts->item_size, .capacity = opts->capacity, .stride = stride,
-                                   .when_full = opts->when_full, .sched = self->sched};
+                                   .when_full = opts->when_full ? opts->when_full : TD_WAIT, .sched = self->sched};
     list_init(&made->senders);
     list_init(&made->subscribers);
     waiters_describe(made->sending, sizeof made->sending, opts->name ? "send to broadcast" : "send to a broadcast",

@@ -45,9 +45,9 @@ int td_chan_open(td_chan **out, const td_chan_opts *opts)
     chan = malloc(sizeof *chan + bytes);
     if (!chan)
         return -ENOMEM;
-    *chan = (struct td_chan){.item_size = opts->item_size, .capacity = opts->capacity, .when_full = opts->when_full,
-                             .sched = self->sched, .stride = stride, .in = chan->ring, .out = chan->ring,
-                             .end = chan->ring + bytes};
+    *chan = (struct td_chan){.item_size = opts->item_size, .capacity = opts->capacity, .sched = self->sched,
+                             .when_full = opts->when_full ? opts->when_full : TD_WAIT, .stride = stride,
+                             .in = chan->ring, .out = chan->ring, .end = chan->ring + bytes};
     list_init(&chan->senders);
     list_init(&chan->receivers);
     waiters_describe(chan->sending, sizeof chan->sending, opts->name ? "send to channel" : "send to a channel",

@@ -73,6 +73,8 @@ int td_mailbox_open(td_mailbox **out, const td_mailbox_opts *opts)
     if (!box)
         return -ENOMEM;
     *box = (struct td_mailbox){.loop = loop_of(self), .forks = forks_count(), .opts = *opts, .refs = 1, .stride = stride};
+    if (box->opts.when_full == TD_POOL_DEFAULT)
+        box->opts.when_full = TD_WAIT;
     box->stats.capacity = opts->capacity;
     pthread_mutex_init(&box->mutex, NULL);
     list_init(&box->receivers);

@@ -60,7 +60,7 @@ STORY(wrong_options_are_refused)
     const td_pool_opts wrong[] = {
         {.workers = 2, .workers_max = 1}, {.workers = 2, .workers_reserved = 2}, {.workers = 2, .workers_reserved = 3},
         {.workers = 1, .workers_reserved = 1}, {.workers = 1, .deadline = -1}, {.workers = 1, .kill_grace_ns = -1},
-        {.workers = 1, .delay_target_ns = -1}, {.workers = 1, .cpu_max_ns = -1}, {.workers = 1, .when_full = TD_POOL_DEFAULT},
+        {.workers = 1, .delay_target_ns = -1}, {.workers = 1, .cpu_max_ns = -1},
         {.workers = 1, .when_full = (td_when_full)9}, {.workers = 1, .on_cancel = (td_on_cancel)9},
         {.kind = (td_pool_kind)9, .workers = 1}, {.workers = 1, .queue = TD_QUEUE_NONE - 1},
     };

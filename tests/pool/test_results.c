@@ -171,7 +171,7 @@ static int refuse_options(void *arg)
 {
     static const td_pool_opts wrong[] = {
         {.kind = (td_pool_kind)2}, {.kind = (td_pool_kind)-1}, {.workers = 1000000}, {.deadline = -1},
-        {.queue = SIZE_MAX - 1}, {.when_full = TD_POOL_DEFAULT}, {.when_full = (td_when_full)-1},
+        {.queue = SIZE_MAX - 1}, {.when_full = (td_when_full)-1},
         {.on_cancel = (td_on_cancel)7},
     };
     td_pool *pool = NULL;

@@ -14,7 +14,7 @@
 
 static struct { atomic_bool now; atomic_int times; } refusing;
 
-int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *arg)
+int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*body)(void *), void *arg)
 {
     union { void *symbol; int (*call)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *); } real;
 
@@ -23,7 +23,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(vo
         return EAGAIN;
     }
     real.symbol = dlsym(RTLD_NEXT, "pthread_create");
-    return real.call(thread, how, run, arg);
+    return real.call(thread, how, body, arg);
 }
 
 #endif

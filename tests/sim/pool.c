@@ -122,7 +122,7 @@ static void check_bounds(struct yard *yard)
 static void draw_order(struct yard *yard, struct order *order, struct job_note *note)
 {
     *order = (struct order){.note = note};
-    order->opts = (td_offload_opts){.when_full = one_in(3) ? (td_when_full)pick(3) : TD_POOL_DEFAULT,
+    order->opts = (td_offload_opts){.when_full = one_in(3) ? (td_when_full)(TD_WAIT + pick(3)) : TD_POOL_DEFAULT,
                                     .deadline = one_in(3) ? td_us((int64_t)(1 + pick(20000))) : 0,
                                     .priority = (td_priority)pick(3), .attempts = (unsigned)pick(TD_ATTEMPTS_MAX + 1),
                                     .report = &order->report};
@@ -263,7 +263,7 @@ static void draw_pool(struct yard *yard)
     yard->opts = (td_pool_opts){.kind = one_in(2) ? TD_THREADS : TD_PROCESSES, .workers = workers,
                                 .workers_max = one_in(2) ? workers + (unsigned)pick(3) : 0,
                                 .workers_reserved = one_in(4) ? workers - 1 : 0,
-                                .queue = one_in(4) ? TD_QUEUE_NONE : 1 + pick(3), .when_full = (td_when_full)pick(3),
+                                .queue = one_in(4) ? TD_QUEUE_NONE : 1 + pick(3), .when_full = (td_when_full)(TD_WAIT + pick(3)),
                                 .on_cancel = (td_on_cancel)pick(2), .deadline = one_in(3) ? td_us(1 + (int64_t)pick(50000)) : 0,
                                 .delay_target_ns = one_in(4) ? td_us(1 + (int64_t)pick(5000)) : 0,
                                 .admit_by_deadline = one_in(3)};

@@ -222,7 +222,7 @@ static int run(void *arg)
     td_event_init(&book->event);
     for (int i = 0; i < CHANNELS; i++) {
         book->opts[i] = (td_chan_opts){.item_size = sizeof(struct item), .capacity = 1 + pick(4),
-                                       .when_full = (td_when_full)pick(3)};
+                                       .when_full = (td_when_full)(TD_WAIT + pick(3))};
         rc = td_chan_open(&book->chans[i], &book->opts[i]);
         must(book->world, rc == 0, "td_chan_open answered %d", rc);
     }

@@ -228,7 +228,7 @@ static int run(void *arg)
     rc = td_chan_open(&place.chan, &(td_chan_opts){.item_size = sizeof(int), .capacity = 1 + pick(2)});
     must(place.world, rc == 0, "td_chan_open answered %d", rc);
     rc = td_broadcast_open(&place.news, &(td_broadcast_opts){.item_size = sizeof(unsigned), .capacity = 1 + pick(4),
-                                                             .when_full = (td_when_full)pick(3)});
+                                                             .when_full = (td_when_full)(TD_WAIT + pick(3))});
     must(place.world, rc == 0, "td_broadcast_open answered %d", rc);
     td_scope_open(&listeners);
     for (int i = 0; i < SUBSCRIBERS; i++)

@@ -60,7 +60,7 @@ static int refuse_options(void *arg)
 {
     static const td_broadcast_opts wrong[] = {
         {.item_size = 0, .capacity = 1}, {.item_size = 1, .capacity = 0}, {.item_size = SIZE_MAX, .capacity = 1},
-        {.item_size = 1, .capacity = SIZE_MAX}, {.item_size = 1, .capacity = 1, .when_full = TD_POOL_DEFAULT},
+        {.item_size = 1, .capacity = SIZE_MAX}, {.item_size = 1, .capacity = 1, .when_full = (td_when_full)(TD_DROP_OLDEST + 1)},
     };
     td_broadcast *broadcast = NULL;
 

@@ -60,7 +60,7 @@ struct world {
 
 static void open_chan(struct world *w, struct model_chan *chan)
 {
-    *chan = (struct model_chan){.when_full = (td_when_full)random_below(w->random, 3),
+    *chan = (struct model_chan){.when_full = (td_when_full)(TD_WAIT + random_below(w->random, 3)),
                                 .capacity = 1 + (int)random_below(w->random, CAPACITY_MAX)};
     expect_int(td_chan_open(&chan->real, &(td_chan_opts){.item_size = sizeof(long), .capacity = (size_t)chan->capacity,
                                                          .when_full = chan->when_full}), 0);

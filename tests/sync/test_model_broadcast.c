@@ -246,7 +246,7 @@ static int play(void *arg)
     struct world *w = arg;
     td_broadcast_opts opts = {.item_size = sizeof(long)};
 
-    w->when_full = opts.when_full = (td_when_full)random_below(w->random, 3);
+    w->when_full = opts.when_full = (td_when_full)(TD_WAIT + random_below(w->random, 3));
     w->capacity = 1 + (int)random_below(w->random, CAPACITY_MAX);
     opts.capacity = (size_t)w->capacity;
     expect_int(td_broadcast_open(&w->real, &opts), 0);
