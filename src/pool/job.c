@@ -87,10 +87,11 @@ void job_init(struct job *job, td_pool *pool, td_fn fn, void *items)
 
 int job_pin(struct job *job, const void *at, size_t size)
 {
-    struct arena *arena = arena_current();
+    struct arena *arena;
 
     if (!at)
         return 0;
+    arena = arena_current();
     if (arena && arena_covers(arena, at)) {
         job->bytes = arena_pin(arena, at, size, &job->pinned);
         if (job->bytes)
