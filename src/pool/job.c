@@ -184,11 +184,16 @@ int job_run(struct td_task *self, struct job *job, td_when_full when_full, td_ti
 {
     int rc;
 
-    job->task = self;
     job->submitted_at = td_now();
     rc = queue_admit(job, when_full, limit_ns);
     if (rc < 0)
         return rc;
+    rc = task_verdict(self);  /* what gave way for it may have cancelled the caller */
+    if (rc < 0) {
+        job_end(job, rc);
+        return rc;
+    }
+    job->task = self;
     kick(job->pool);
     return task_park(self, &job->wait);
 }
@@ -236,6 +241,11 @@ static int enter(struct td_task *self, struct job *job, td_when_full when_full, 
     if (job->end_rc) {
         job_end(job, job->end_rc);
         return 0;
+    }
+    if (job->place == PLACE_WAITING && (rc = task_verdict(self)) < 0) {
+        job->alone = true;  /* it was the caller that was cancelled: the scope never had the job */
+        job_end(job, rc);
+        return rc;
     }
     kick(job->pool);
     if (job->place != PLACE_WAITING)
@@ -336,6 +346,8 @@ unsigned td_job_progress_of(const td_job *out)
 {
     const struct job *job = job_of(out);
 
+    if (job->place == PLACE_GIVEN && job->pool->loop->sched.forked)
+        return 0;  /* a child does not have the page */
     return job->place == PLACE_GIVEN ? atomic_load(&page_slot(job->worker->page, job->ticket)->progress) : job->progress;
 }
 

@@ -16,6 +16,7 @@ struct map {
     int *results;
     td_map_opts opts;
     int failure;   /* the first; with `collect` it is told at the end */
+    bool refused;  /* the last chunk that came back was not taken */
 };
 
 static size_t next_chunk(const struct map *map)
@@ -32,7 +33,7 @@ static int run_chunk(struct map *map, struct td_task *self)
     struct job job;
     int rc = task_checkpoint(self);
 
-    if (rc < 0)
+    if (rc < 0 || map->left == 0)  /* others may have run meanwhile */
         return rc;
     job_init(&job, map->pool, map->fn, map->items);
     job.count = (uint32_t)next_chunk(map);
@@ -47,7 +48,17 @@ static int run_chunk(struct map *map, struct td_task *self)
     job.bytes = job.count * map->item_size;
     if (rc == 0)
         rc = job_run(self, &job, TD_WAIT, map->opts.deadline > 0 ? map->opts.deadline : map->pool->opts.deadline);
+    map->refused = job.report.refusal != TD_REFUSED_NOT;
     return rc;
+}
+
+/* Collecting, a map goes on without a chunk that was begun and lost; not where the pool takes no more of them. */
+static bool lost_while_collecting(struct map *map, int rc)
+{
+    if (!map->opts.collect || map->refused || (rc != -EOWNERDEAD && rc != -ETIMEDOUT))
+        return false;
+    map->failure = map->failure ? map->failure : rc;
+    return true;
 }
 
 static int map_feeder(void *arg)
@@ -57,10 +68,8 @@ static int map_feeder(void *arg)
     while (map->left > 0) {
         int rc = run_chunk(map, task_self(__func__));
 
-        if (rc < 0 && (!map->opts.collect || rc == -ECANCELED))
+        if (rc < 0 && !lost_while_collecting(map, rc))
             return rc;
-        if (rc < 0 && (rc == -EOWNERDEAD || rc == -ETIMEDOUT) && !map->failure)
-            map->failure = rc;
     }
     return 0;
 }
@@ -110,7 +119,7 @@ int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t 
     rc = task_checkpoint(self);
     if (rc < 0)
         return rc;
-    map = (struct map){pool, fn, items, count, item_size, opts->chunk_max, opts->results, *opts, 0};
+    map = (struct map){pool, fn, items, count, item_size, opts->chunk_max, opts->results, *opts, 0, false};
     if (!command_fits(pool, fn) || !item_size || item_size > UINT32_MAX || (count && !items) ||
         opts->priority > TD_PRIORITY_LOW || opts->deadline < 0 || __builtin_mul_overflow(count, item_size, &bytes) ||
         (opts->results && (count > SIZE_MAX / sizeof *opts->results || pool->opts.strict)))  /* workers could not write them */

@@ -305,7 +305,7 @@ void td_pool_statistics(td_pool *pool, td_pool_stats *stats)
     stats->queue_bytes = pool->bytes_max;
     stats->oldest_age_ns = queue_oldest_age(pool, now);
     stats->mean_ran_ns = pool->estimates.mean;
-    for (unsigned i = 0; i < pool->slots; i++)
+    for (unsigned i = 0; i < pool->slots && !pool->loop->sched.forked; i++)  /* a child does not have the pages */
         if (pool->workers[i].page)
             stats->notices_sent += atomic_load(&pool->workers[i].page->notices);
     stats->wakes_suppressed = pool->jobs_given > stats->wakes_sent ? pool->jobs_given - stats->wakes_sent : 0;

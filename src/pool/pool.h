@@ -161,6 +161,7 @@ struct td_pool {
     unsigned traits;            /* enum pool_trait, of a ready-made pool */
     uint32_t arena_owner;
     bool armed, closing, broken, growing;
+    bool sweeping;              /* all jobs are being ended: none is given */
     td_time busy_ns, busy_mark_ns, busy_marked_at;  /* of all workers; and when the share was last computed */
     double busy_share;
     struct pool_closer *closer; /* the task in td_pool_close, while it is parked */
@@ -178,10 +179,25 @@ unsigned pool_usable_cores(void);
 int pool_open(td_pool **out, const td_pool_opts *opts, unsigned traits);
 void pool_forget(td_pool *pool);
 
-/* ring.c: to and from the workers' rings. */
+/* How many jobs it has been given, those included that it is done with and we do not know yet. */
+static inline unsigned worker_outstanding(const struct worker *worker)
+{
+    return (unsigned)(worker->tail - worker->head);
+}
+
+/* dispatch.c: to the workers' rings. */
 
 /* Gives jobs to workers while there are both; true when it gave one. */
 bool pool_dispatch(td_pool *pool);
+void pool_patience_over(struct td_timer *timer);
+
+void worker_set_busy(struct worker *worker);
+void worker_set_not_busy(struct worker *worker);
+
+/* Cores that neither a loop nor a busy worker of this loop's pools occupies. */
+int pool_cores_free(const td_pool *pool);
+
+/* ring.c: from there. */
 
 /* Takes the results that are there; true when there were any. */
 bool worker_collect(struct worker *worker);
@@ -201,7 +217,7 @@ void worker_take_back(struct worker *worker);
 /* What comes of the jobs of a dead worker. */
 void worker_recover(struct worker *worker, int signal);
 
-void pool_patience_over(struct td_timer *timer);
+/* look.c: the loop's looks. */
 bool pool_look(struct loop_poller *poller);
 bool pool_arm(struct loop_poller *poller);
 td_time pool_expects(struct loop_poller *poller, td_time now);
@@ -214,15 +230,20 @@ void worker_watch(struct worker *worker);     /* its page is looked at from now 
 void worker_kill(struct worker *worker, int rc, td_death cause);
 void worker_check_birth(struct worker *worker);
 void worker_check_end(struct worker *worker);
-void worker_left_behind(struct job *job);     /* a thread: its job is answered without it */
-void worker_came_back(struct worker *worker); /* such a job has returned */
+void worker_gone(struct worker *worker);      /* nothing follows from it; pool_worker_gone may start another */
+void worker_end_within_grace(struct worker *worker);
+void worker_backoff_over(struct td_timer *timer);
+void pool_mended(struct td_timer *timer);
+
+/* crew.c: how many there are. */
+unsigned pool_in_service(const td_pool *pool);  /* workers that work, or soon will */
 void pool_start_wanted(td_pool *pool);
 void pool_retire_surplus(td_pool *pool);
+void worker_left_behind(struct job *job);       /* a thread: its job is answered without it */
+void worker_came_back(struct worker *worker);   /* such a job has returned */
 void pool_window_over(struct td_timer *timer);
-void pool_mended(struct td_timer *timer);
 void pool_arm_window(td_pool *pool);
 double pool_busy_share(td_pool *pool, td_time now);  /* over the last second or so */
-void worker_backoff_over(struct td_timer *timer);
 
 /* Called by the kinds. */
 void pool_grave_closed(td_pool *pool);

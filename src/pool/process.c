@@ -224,7 +224,6 @@ static int abandon_page(struct worker *worker)
         free(grave);
         return rc;
     }
-    memcpy(worker->page, page, offsetof(struct worker_page, doorbell));  /* what the worker is to be */
     close(page_fd);
     *grave = (struct grave){.pool = worker->pool, .page = page, .bytes = page_bytes(worker)};
     timer_init(&grave->timer, look_into_grave);

@@ -70,7 +70,8 @@ static void tell(struct job *job, int rc)
         *job->report_to = job->report;
     if (!job->submitted) {
         job->place = PLACE_OUTSIDE;
-        task_unpark(job->task, rc);
+        if (job->task)  /* else it was cancelled before it parked */
+            task_unpark(job->task, rc);
         return;
     }
     job->place = PLACE_DONE;
@@ -101,6 +102,15 @@ static bool has_room(const td_pool *pool, const struct job *job)
 {
     return pool->queued + pool->given < pool->wanted + pool->queue_max &&
            (pool->queued_bytes == 0 || pool->queued_bytes + job->bytes <= pool->bytes_max);
+}
+
+/* Whoever comes now is behind those who wait for room already, or small jobs would pass a large one for ever. */
+static bool somebody_waits(const td_pool *pool, unsigned lane)
+{
+    for (unsigned i = 0; pool->waiting > 0 && i <= lane; i++)
+        if (!list_empty(&pool->lanes[i].waiting))
+            return true;
+    return false;
 }
 
 size_t queue_depth(const td_pool *pool)
@@ -189,6 +199,7 @@ static int refuse_queued(struct job *job, td_refusal refusal, int rc)
 
 void queue_fail_all(td_pool *pool, int rc, td_refusal refusal)
 {
+    pool->sweeping = true;
     for (int i = 0; i < PRIORITIES; i++) {
         struct td_list *lists[] = {&pool->lanes[i].queue, &pool->lanes[i].waiting};
 
@@ -196,6 +207,7 @@ void queue_fail_all(td_pool *pool, int rc, td_refusal refusal)
             while (!list_empty(lists[j]))
                 refuse_queued(container_of(lists[j]->next, struct job, link), refusal, rc);
     }
+    pool->sweeping = false;
 }
 
 /* The lane whose turn it is: the highest, unless it has passed over a lower one too often. */
@@ -383,7 +395,8 @@ int queue_admit(struct job *job, td_when_full when_full, td_time limit_ns)
     refusal = overload(pool, job, limit_ns);
     if (refusal)
         return job_refuse(job, refusal, -EBUSY);
-    if (has_room(pool, job) || (when_full == TD_DROP_OLDEST && drop_for(pool, job))) {
+    if ((has_room(pool, job) && !somebody_waits(pool, job->lane)) ||
+        (when_full == TD_DROP_OLDEST && drop_for(pool, job))) {
         enqueue(pool, job);
     } else if (when_full == TD_WAIT) {
         job->place = PLACE_WAITING;
@@ -396,7 +409,7 @@ int queue_admit(struct job *job, td_when_full when_full, td_time limit_ns)
     }
     pool->loop->outside_pending++;
     probe2(pool_submit, pool, job);
-    if (limit_ns > 0)
+    if (limit_ns > 0 && limit_ns < TD_FOREVER - job->submitted_at)
         timers_arm(&pool->loop->sched.timers, &job->deadline, job->submitted_at + limit_ns);
     return 0;
 }
