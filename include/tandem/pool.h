@@ -204,7 +204,7 @@ typedef enum td_death {
     TD_DEATH_CPU,        /* its job used more than cpu_max_ns */
     TD_DEATH_FORBIDDEN,  /* its job made a system call that the strict mode forbids */
     TD_DEATH_CORRUPT,    /* we killed it: it wrote over what it shares with the pool */
-    TD_DEATH_STOPPED,    /* we killed it: it was stopped (SIGSTOP, say) before it began the job it had */
+    TD_DEATH_STOPPED,    /* we killed it: it did not begin the job it had, being stopped (SIGSTOP, say) or asleep for good */
     TD_DEATHS
 } td_death;
 

@@ -17,6 +17,8 @@
 #include "tandem/error.h"
 #include "tandem/log.h"
 
+#define HIGH_FD 1000
+
 void birth_die_with(pid_t program)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -68,8 +70,18 @@ static void accept_limits(const struct birth *birth)
     }
 }
 
+/* To a high number: a job that closes all, and opens a file, shall not have its file written to. */
+static int out_of_the_way(int fd)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+
+    return high >= 0 ? high : fd;
+}
+
 _Noreturn void birth_worker(const struct birth *birth)
 {
+    int event_fd;
+
     birth_die_with(birth->program);
     prctl(PR_SET_NAME, "tandem-worker");
     worker_lower_weight();
@@ -77,6 +89,7 @@ _Noreturn void birth_worker(const struct birth *birth)
     if (birth->command_bytes)
         become_command(birth);
     accept_limits(birth);
-    descriptors_keep_only(&birth->event_fd, 1);
-    _exit(page_serve(birth->page, birth->event_fd) < 0);
+    event_fd = out_of_the_way(birth->event_fd);
+    descriptors_keep_only(&event_fd, 1);
+    _exit(page_serve(birth->page, event_fd) < 0);
 }

@@ -156,7 +156,7 @@ static void distrust(struct command *command, const char *why)
     td_log(TD_LOG_ERROR, "%s: worker %u (pid %d) %s; ending it", pool_name(command->pool), worker->index, (int)worker->pid,
            why);
     command->distrusted = true;
-    if (worker->phase == WORKER_BUSY)
+    if (worker->phase == WORKER_BUSY || worker->phase == WORKER_IDLE)
         worker_kill(worker, 0, TD_DEATH_CORRUPT);
     else if (worker->phase != WORKER_DYING)
         worker->pool->kind->kill(worker);

@@ -15,6 +15,7 @@
 #define SPIN_NS 50000              /* two wake-ups take as long */
 #define PATIENCE_NS 1000000        /* with jobs that stand behind others */
 #define BEGIN_NS 100000000         /* and with a worker that does not begin */
+#define UNBEGUN_MAX 8              /* jobs with shorter deadlines than that */
 
 /* How many jobs a worker may have before it. */
 static unsigned credit(const td_pool *pool)
@@ -182,7 +183,7 @@ bool pool_dispatch(td_pool *pool)
             pool->warm = worker;
         if (worker_outstanding(worker) > 1)
             keep_patience(pool, now, PATIENCE_NS);
-        else if (pool->kind->stopped)
+        else if (pool->kind->lost)
             keep_patience(pool, now, BEGIN_NS);
         if (pool->waiting > 0)
             queue_admit_waiting(pool);
@@ -199,30 +200,54 @@ bool pool_dispatch(td_pool *pool)
         pool_wake_closer(pool);
     return given != NULL;
 }
-/*
- * A worker that is stopped, and has not begun the job it was given, would keep it for ever, or for its deadline, though others
- * are there to run it. Nothing is lost with this one.
- */
-static bool kill_if_stopped(struct worker *worker, td_time now)
+/* The worker has not begun what it was given first. Asked only while that is so: one that was rung is not asleep. */
+static bool not_begun_and_lost(struct worker *worker)
 {
-    td_pool *pool = worker->pool;
-    struct job *job = worker->given[worker->head % PAGE_SLOTS];
+    struct job_slot *slot = page_slot(worker->page, worker->head);
 
-    if (!pool->kind->stopped || !job ||
-        word_state(atomic_load(&page_slot(worker->page, worker->head)->word)) != JOB_READY)
+    return worker->pool->kind->lost && word_state(atomic_load(&slot->word)) == JOB_READY && worker->pool->kind->lost(worker);
+}
+
+bool worker_is_lost(struct worker *worker, const struct job *job)
+{
+    if (job->ticket != worker->head || (++worker->unbegun < UNBEGUN_MAX && td_now() - job->given_at < BEGIN_NS))
         return false;
-    keep_patience(pool, now, BEGIN_NS);
-    if (now - job->given_at < BEGIN_NS || !pool->kind->stopped(worker))
-        return false;
+    return not_begun_and_lost(worker);
+}
+
+/*
+ * Ends a worker that is stopped, or asleep although it was rung (it wrote over what it shares with us, or forked and is not
+ * itself any more): it would keep what it is given for ever, or for its deadline, though others are there to run it. Nothing
+ * is lost with this one, because it has begun nothing.
+ */
+void worker_end_lost(struct worker *worker)
+{
+    if (worker->phase == WORKER_IDLE)
+        worker_set_busy(worker);
+    if (worker->phase != WORKER_BUSY)
+        return;
     worker->phase = WORKER_DYING;  /* not idle, though it will have nothing */
     worker_take_back(worker);
     worker->phase = WORKER_BUSY;
     if (worker->head != worker->tail)
-        return false;  /* somebody let it go on, and it began */
-    td_log(TD_LOG_WARNING, "%s: worker %u (pid %d) is stopped, and has not begun its job: ending it", pool_name(pool),
-           worker->index, (int)worker->pid);
+        return;  /* somebody let it go on, and it began */
+    td_log(TD_LOG_WARNING, "%s: worker %u (pid %d) is stopped or lost, and has not begun its job: ending it",
+           pool_name(worker->pool), worker->index, (int)worker->pid);
     worker_kill(worker, 0, TD_DEATH_STOPPED);
-    return true;
+}
+
+static bool ended_as_lost(struct worker *worker, td_time now)
+{
+    struct job *job = worker->given[worker->head % PAGE_SLOTS];
+
+    if (!job || !worker->pool->kind->lost ||
+        word_state(atomic_load(&page_slot(worker->page, worker->head)->word)) != JOB_READY)
+        return false;
+    keep_patience(worker->pool, now, BEGIN_NS);
+    if (now - job->given_at < BEGIN_NS || !not_begun_and_lost(worker))
+        return false;
+    worker_end_lost(worker);
+    return worker->phase == WORKER_DYING;
 }
 
 /*
@@ -244,7 +269,7 @@ void pool_patience_over(struct td_timer *timer)
             continue;
         worker->slow = worker->head == worker->head_seen;
         worker->head_seen = worker->head;
-        if (kill_if_stopped(worker, now))
+        if (ended_as_lost(worker, now))
             continue;
         if (worker_outstanding(worker) > 1 && worker->slow)
             worker_take_back(worker);

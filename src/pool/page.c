@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/forks.h"
 #include "pool/limits.h"
 #include "pool/strict.h"
 
@@ -39,9 +40,10 @@ static inline void relax(void)
 #endif
 }
 
-static void futex(_Atomic uint32_t *word, int op, uint32_t value, bool private)
+/* The kind that processes share, for threads as well: nothing that a worker can write over decides which kind it is. */
+static void futex(_Atomic uint32_t *word, int op, uint32_t value)
 {
-    syscall(SYS_futex, word, private ? op | FUTEX_PRIVATE_FLAG : op, value, NULL, NULL, 0);
+    syscall(SYS_futex, word, op, value, NULL, NULL, 0);
 }
 
 void page_reset(struct worker_page *page, uint64_t first_ticket)
@@ -71,7 +73,7 @@ bool page_ring(struct worker_page *page)
     if (!atomic_load_explicit(&page->sleeping, memory_order_relaxed) || !atomic_exchange(&page->sleeping, 0))
         return false;
     atomic_fetch_add(&page->doorbell, 1);
-    futex(&page->doorbell, FUTEX_WAKE, 1, page->flags & PAGE_PRIVATE);
+    futex(&page->doorbell, FUTEX_WAKE, 1);
     return true;
 }
 
@@ -84,8 +86,13 @@ static bool notify(struct worker_page *page, int event_fd)
     if (!atomic_load_explicit(&page->notify, memory_order_relaxed) || !atomic_exchange(&page->notify, 0))
         return false;
     atomic_fetch_add_explicit(&page->notices, 1, memory_order_relaxed);
-    while (write(event_fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
+    while (write(event_fd, &one, sizeof one) < 0) {
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN && !(page->flags & PAGE_PRIVATE))
+            _exit(1);  /* a job has closed the descriptor: nobody would hear of this worker again in time */
+        break;
+    }
     return true;
 }
 
@@ -148,7 +155,7 @@ static enum sight wait_for(struct worker_page *page, uint64_t ticket, uint64_t *
         atomic_thread_fence(memory_order_seq_cst);
         sight = look(slot, generation, word);
         if (sight == NOT_YET)
-            futex(&page->doorbell, FUTEX_WAIT, seen, page->flags & PAGE_PRIVATE);
+            futex(&page->doorbell, FUTEX_WAIT, seen);
         atomic_store_explicit(&page->sleeping, 0, memory_order_relaxed);
         sight = look(slot, generation, word);
     }
@@ -224,6 +231,7 @@ void slot_end(struct job_slot *slot, uint64_t ready, int rc)
 static void serve_jobs(struct worker_page *page, int event_fd)
 {
     td_time no_spin_until = 0, now = clock_real(), owed_since = 0;
+    unsigned forks = forks_count();
     uint64_t word;
 
     for (uint64_t ticket = page->first_ticket;; ticket++) {
@@ -248,6 +256,8 @@ static void serve_jobs(struct worker_page *page, int event_fd)
             limits_arm_cpu(page->cpu_max_ns);
         atomic_store_explicit(&slot->started, now, memory_order_relaxed);
         rc = slot_run(slot);
+        if (forks_count() != forks)
+            _exit(0);  /* the job forked, and this is the child, which came back too: one of us is enough */
         now = clock_real();
         atomic_store_explicit(&slot->ended, now, memory_order_relaxed);
         slot_end(slot, word, rc);

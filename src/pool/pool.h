@@ -83,6 +83,7 @@ struct worker {
     uint64_t head, tail;        /* tickets: the oldest that is not over, and the next to be given */
     uint64_t head_seen;         /* when the patience timer last looked */
     bool slow;                  /* its head did not move since: nothing is given behind it */
+    unsigned unbegun;           /* jobs in a row that were taken back past their deadlines, for it had not begun them */
     struct job *given[PAGE_SLOTS];
     int kill_rc;                /* why we killed it: its job's outcome; 0 when we did not */
     td_death kill_cause;
@@ -116,7 +117,7 @@ struct worker_kind {
     void (*ring)(struct worker *worker);         /* tells it of a job in its page; NULL: by the page's doorbell */
     void (*kill)(struct worker *worker);         /* NULL: cannot be killed */
     void (*stop)(struct worker *worker);         /* ends it, idle; NULL: by the retire token */
-    bool (*stopped)(struct worker *worker);      /* whether the kernel keeps it from running; NULL: that cannot be */
+    bool (*lost)(struct worker *worker);         /* stopped, or asleep although it was rung; NULL: that cannot be */
     bool (*ended)(struct worker *worker);        /* whether it has ended by itself, after the token; NULL: it says so */
     void (*release)(struct worker *worker);      /* frees the page, and what prepare made */
 };
@@ -190,6 +191,10 @@ static inline unsigned worker_outstanding(const struct worker *worker)
 /* Gives jobs to workers while there are both; true when it gave one. */
 bool pool_dispatch(td_pool *pool);
 void pool_patience_over(struct td_timer *timer);
+
+/* The job is past its deadline, and its worker has not begun it: whether that is the worker's fault, which ends it. */
+bool worker_is_lost(struct worker *worker, const struct job *job);
+void worker_end_lost(struct worker *worker);
 
 void worker_set_busy(struct worker *worker);
 void worker_set_not_busy(struct worker *worker);

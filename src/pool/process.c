@@ -293,8 +293,11 @@ static void process_hang_up(struct worker *worker)
     command_hang_up(worker->command);
 }
 
-/* Third in /proc/PID/stat, behind the name in parentheses, is the state (proc(5)): T is stopped, t traced. */
-static bool process_stopped(struct worker *worker)
+/*
+ * Third in /proc/PID/stat, behind the name in parentheses, is the state (proc(5)): T is stopped, t traced, S asleep. One that
+ * was rung in time is not asleep but waits for a core, unless it is past hearing.
+ */
+static bool process_lost(struct worker *worker)
 {
     char path[32], text[128], *name_end;
     ssize_t n = -1;
@@ -310,7 +313,7 @@ static bool process_stopped(struct worker *worker)
         return false;
     text[n] = 0;
     name_end = strrchr(text, ')');
-    return name_end && strlen(name_end) > 2 && (name_end[2] == 'T' || name_end[2] == 't');
+    return name_end && strlen(name_end) > 2 && strchr("TtS", name_end[2]);
 }
 
 const struct worker_kind worker_process = {
@@ -318,7 +321,7 @@ const struct worker_kind worker_process = {
     .prepare = process_prepare,
     .start = process_start,
     .kill = process_kill,
-    .stopped = process_stopped,
+    .lost = process_lost,
     .release = process_release,
 };
 
@@ -329,7 +332,6 @@ const struct worker_kind worker_command = {
     .start = process_start,
     .ring = process_give,
     .kill = process_kill,
-    .stopped = process_stopped,
     .stop = process_hang_up,
     .release = process_release,
 };

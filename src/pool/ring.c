@@ -102,6 +102,7 @@ bool worker_collect(struct worker *worker)
         now = now ? now : td_now();
         no_more_in_a_row(worker->pool);
         worker->slow = false;
+        worker->unbegun = 0;
         worker->head++;  /* before the outcome: that may cancel other jobs of this worker, and bring us here again */
         outcome(worker, ticket, atomic_load_explicit(&slot->rc, memory_order_relaxed), now);
     }
@@ -158,10 +159,15 @@ static bool end_gently(struct job *job, int rc)
 
     (void)worker_collect(job->worker);
     if (job->place == PLACE_GIVEN) {  /* else it finished first */
+        struct worker *worker = job->worker;
+        bool lost = rc == -ETIMEDOUT && worker_is_lost(worker, job);
+
         if (!take_back_one(job)) {
             ask_to_end(job);
             return false;
         }
+        if (lost)
+            worker_end_lost(worker);
         job_finish(job, rc);
     }
     (void)pool_dispatch(pool);

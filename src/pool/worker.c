@@ -174,9 +174,12 @@ void pool_worker_done(struct worker *worker)
 
 void worker_kill(struct worker *worker, int rc, td_death cause)
 {
+    if (worker->phase == WORKER_IDLE)
+        worker_set_busy(worker);  /* it is given nothing any more */
     if (worker->phase != WORKER_BUSY)
         return;
     timers_disarm(timers_of(worker->pool), &worker->backoff);
+    worker->unbegun = 0;
     worker->phase = WORKER_DYING;
     worker->kill_rc = rc;
     worker->kill_cause = cause;
