@@ -350,11 +350,17 @@ def all_children_may_be_killed(run):
 
 
 def stopped_workers_do_not_hold_the_loop(run):
-    """A worker that does not run at all (SIGSTOP) is as good as a long job: the deadline ends it."""
-    with run.serve('--pool', '1') as server:
+    """A worker that is stopped (SIGSTOP) is noticed when it does not begin its job, and ended; in its job, by the deadline."""
+    with run.serve('--pool', '1') as server, Jobs(server) as jobs:
         server.compute('primes', n=10)
         os.kill(server.workers()[0], signal.SIGSTOP)
-        equal(server.compute('primes', n=10, deadline_ms=300).status, 504, 'the job it holds')
+        equal(server.compute('primes', n=10).status, 200, 'the job it held, which another ran')
+        equal(server.metrics().of_pool('compute', 'worker_deaths_total', cause='stopped'), 1, 'deaths by that cause')
+        held = jobs.start('burn', ms=2000, deadline_ms=500)
+        server.wait_pool(busy=1)
+        wait_until(server.busy_workers, 'the job to begin')
+        os.kill(server.workers()[0], signal.SIGSTOP)
+        equal(held.result().status, 504, 'the job it was stopped in')
         equal(server.compute('primes', n=10).status, 200, 'the next')
 
 

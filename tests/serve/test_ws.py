@@ -252,6 +252,10 @@ def close_codes_are_echoed(run):
 
 def ends_without_a_close_are_noticed(run):
     with run.serve('--pool', '1') as server:
+        with WebSocket(server, '/audio') as client:   # the first session opens the audio pool
+            server.audio_worker()
+            client.close()
+        wait_until(lambda: server.metrics().value('connections') == 1, 'that connection to end')
         before = server.descriptors()
         for path in ('/echo', '/chat/r', '/audio'):
             for _ in range(20):
