@@ -91,7 +91,7 @@ typedef struct td_pool_opts {
     int (*worker_init)(void *arg);   /* runs first in each worker; an error ends the worker, which is tried again later */
     void (*worker_exit)(void *arg);  /* runs last in a worker that ends in peace */
     void *worker_arg;           /* for both; processes: as `arg` of td_offload */
-    const char *const *command; /* processes: a program in any language instead, docs/shared-memory.md; ends with NULL */
+    const char *const *command; /* processes: a program in any language (docs/shared-memory.md); a constant, ends with NULL */
     const char *name;           /* for the log; a constant; NULL: "pool" */
 } td_pool_opts;
 
@@ -112,7 +112,7 @@ int td_pool_open(td_pool **pool, const td_pool_opts *opts);
  * caller is cancelled, jobs that wait end with -ECANCELED and running ones are killed (those of threads are waited
  * for, stuck ones too).
  *
- * Checkpoint: yes, though a cancelled close still closes. Returns 0, or -ECANCELED when it had to end jobs.
+ * Checkpoint: yes, though a cancelled close still closes. Returns 0, or -ECANCELED when the caller was cancelled.
  */
 int td_pool_close(td_pool *pool);
 
@@ -209,7 +209,7 @@ typedef enum td_death {
 } td_death;
 
 typedef struct td_pool_stats {
-    unsigned workers, busy;                  /* alive, and those that run a job */
+    unsigned workers, busy;                  /* that there are or that are being started, and those that run a job */
     unsigned workers_min, workers_max;
     unsigned stuck;                          /* threads left behind */
     size_t depth, depth_peak, queue;         /* waiting jobs now, at the most, and allowed */

@@ -206,10 +206,13 @@ static void send_call(struct command *command)
 
     fill_argument(arena_current(), slot, word_flags(command->word), command->item, &job);
     rc = wire_send(command->file.fd, &job, sizeof job, NULL, 0, MSG_DONTWAIT);
-    if (rc == -EPIPE || rc == -ECONNRESET)
+    if (rc == -EPIPE || rc == -ECONNRESET) {
+        if (command->item == 0 && slot_move(slot, word_with(command->word, JOB_RUNNING), command->word))
+            command->busy = false;  /* it never got to know of the job: another will */
         expect_death(command);
-    else if (rc < 0)
+    } else if (rc < 0) {
         distrust(command, "takes no message");
+    }
 }
 
 void command_give(struct command *command)
@@ -218,7 +221,7 @@ void command_give(struct command *command)
     struct job_slot *slot = page_slot(worker->page, worker->head);
     uint64_t ready = atomic_load(&slot->word);
 
-    if (command->busy || word_state(ready) != JOB_READY || !slot_begin(slot, ready))
+    if (command->busy || command->distrusted || word_state(ready) != JOB_READY || !slot_begin(slot, ready))
         return;
     command->busy = true;
     command->ticket = worker->head;

@@ -101,6 +101,9 @@ void worker_left_behind(struct job *job)
         (job->items && !job->pinned) || (job->flags & JOB_ITEMS && job->extra) || worker->phase != WORKER_BUSY)
         return;  /* nobody would keep the memory for it */
     worker_take_back(worker);
+    (void)worker_collect(worker);  /* it may have ended before that, and another have begun */
+    if (job->place != PLACE_GIVEN)
+        return;
     worker->left = (struct left){job->pinned, job->output};
     job->pinned = job->output = NULL;
     worker->given[job->ticket % PAGE_SLOTS] = NULL;

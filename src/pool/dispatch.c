@@ -54,6 +54,8 @@ static void ring(struct worker *worker)
     td_pool *pool = worker->pool;
     uint32_t spin_ns = pool_cores_free(pool) >= 0 ? SPIN_NS : 0;  /* it is busy now, so it has been counted */
 
+    if (worker->phase != WORKER_BUSY)
+        return;  /* what was given has been taken back since */
     if (atomic_load_explicit(&worker->page->spin_ns, memory_order_relaxed) != spin_ns)
         atomic_store_explicit(&worker->page->spin_ns, spin_ns, memory_order_relaxed);
     if (pool->kind->ring)
@@ -271,10 +273,11 @@ void pool_patience_over(struct td_timer *timer)
         worker->head_seen = worker->head;
         if (ended_as_lost(worker, now))
             continue;
-        if (worker_outstanding(worker) > 1 && worker->slow)
+        if (worker_outstanding(worker) <= 1)
+            continue;
+        if (worker->slow)
             worker_take_back(worker);
-        else if (worker_outstanding(worker) > 1)
-            keep_patience(pool, now, PATIENCE_NS);
+        keep_patience(pool, now, PATIENCE_NS);  /* also for what ends, untold, while a longer one begins */
     }
     (void)pool_dispatch(pool);
 }

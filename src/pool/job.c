@@ -19,8 +19,7 @@ static struct job *job_of(const td_job *job)
     return (struct job *)(uintptr_t)&job->room;
 }
 
-/* Whether the caller is a job: it would wait for a worker, and be what the worker is busy with. */
-static bool nested(void)
+bool job_nested(void)
 {
     return job_inside() && !task_running;
 }
@@ -34,6 +33,17 @@ struct td_task *pool_user(const td_pool *pool, const char *function)
     if (loop_of(self) != pool->loop && !self->sched->forked)
         fail("%s: the pool belongs to another loop; each loop opens pools of its own", function);
     return self;
+}
+
+int pool_checkpoint(td_pool *pool, struct td_task *self)
+{
+    int rc;
+
+    pool->callers++;
+    rc = task_checkpoint(self);
+    if (--pool->callers == 0 && pool->closing)
+        pool_wake_closer(pool);
+    return rc;
 }
 
 int job_no_pool(const char *function)
@@ -120,14 +130,17 @@ static void clear_answers(const td_offload_opts *opts)
         *opts->output = NULL;
 }
 
+unsigned char job_lane(td_priority priority)
+{
+    return priority == TD_PRIORITY_HIGH ? 0 : priority == TD_PRIORITY_NORMAL ? 1 : 2;
+}
+
 static int configure(struct job *job, const td_offload_opts *opts)
 {
-    static const unsigned char lanes[] = {[TD_PRIORITY_HIGH] = 0, [TD_PRIORITY_NORMAL] = 1, [TD_PRIORITY_LOW] = 2};
-
     if (!command_fits(job->pool, job->fn) || opts->when_full > TD_DROP_OLDEST || opts->priority > TD_PRIORITY_LOW ||
         opts->deadline < 0 || opts->attempts > TD_ATTEMPTS_MAX || opts->output_bytes > UINT32_MAX)
         return -EINVAL;
-    job->lane = lanes[opts->priority];
+    job->lane = job_lane(opts->priority);
     job->attempts = opts->attempts ? (unsigned char)opts->attempts : 1;
     job->report_to = opts->report;
     job->output_to = opts->output;
@@ -175,9 +188,9 @@ static td_when_full policy(const td_pool *pool, const td_offload_opts *opts)
     return opts->when_full == TD_POOL_DEFAULT ? pool->opts.when_full : opts->when_full;
 }
 
-static td_time limit(const td_pool *pool, const td_offload_opts *opts)
+td_time job_limit(const td_pool *pool, td_time deadline)
 {
-    return opts->deadline > 0 ? opts->deadline : pool->opts.deadline;
+    return deadline > 0 ? deadline : pool->opts.deadline;
 }
 
 int job_run(struct td_task *self, struct job *job, td_when_full when_full, td_time limit_ns)
@@ -205,7 +218,7 @@ int td_offload_with(td_pool *pool, td_fn fn, void *arg, const td_offload_opts *o
     int rc;
 
     clear_answers(opts);
-    if (nested())
+    if (job_nested())
         return -EDEADLK;
     if (!pool)
         return job_no_pool("td_offload");
@@ -214,12 +227,12 @@ int td_offload_with(td_pool *pool, td_fn fn, void *arg, const td_offload_opts *o
     job_init(&job, pool, fn, arg);
     rc = configure(&job, opts);
     if (rc == 0)
-        rc = task_checkpoint(self);
+        rc = pool_checkpoint(pool, self);
     if (rc == 0)
         rc = hold(&job, opts);
     if (rc < 0)
         return rc;
-    return job_run(self, &job, policy(pool, opts), limit(pool, opts));
+    return job_run(self, &job, policy(pool, opts), job_limit(pool, opts->deadline));
 }
 
 int td_offload(td_pool *pool, td_fn fn, void *arg)
@@ -227,7 +240,18 @@ int td_offload(td_pool *pool, td_fn fn, void *arg)
     return td_offload_with(pool, fn, arg, NULL);
 }
 
-/* Accepted at once, or parks until there is room. */
+/* It was refused: whoever waits for it all the same is told so. */
+static int never_a_job(struct job *job, int rc)
+{
+    job->place = PLACE_DONE;
+    job->rc = rc;
+    return rc;
+}
+
+/*
+ * Accepted at once, or parks until there is room. Behind the park the job's memory is not touched: its scope may have been
+ * joined by then.
+ */
 static int enter(struct td_task *self, struct job *job, td_when_full when_full, td_time limit_ns)
 {
     int rc;
@@ -236,7 +260,7 @@ static int enter(struct td_task *self, struct job *job, td_when_full when_full, 
     rc = queue_admit(job, when_full, limit_ns);
     if (rc < 0) {
         scope_guest_done(&job->guest, 0, true);
-        return rc;
+        return never_a_job(job, rc);
     }
     if (job->end_rc) {
         job_end(job, job->end_rc);
@@ -262,12 +286,12 @@ int td_submit(td_scope *scope, td_job *out, td_pool *pool, td_fn fn, void *arg, 
     int rc;
 
     clear_answers(opts);
-    if (nested())
+    if (job_nested())
         return -EDEADLK;
     (void)scope_user(scope, __func__);
     if (!pool) {
-        *job = (struct job){.place = PLACE_DONE, .rc = job_no_pool(__func__)};
-        return job->rc;
+        *job = (struct job){0};
+        return never_a_job(job, job_no_pool(__func__));
     }
     self = pool_user(pool, __func__);
     opts = opts ? opts : &defaults;
@@ -277,19 +301,13 @@ int td_submit(td_scope *scope, td_job *out, td_pool *pool, td_fn fn, void *arg, 
     job->guest.cancel = scope_cancelled;
     rc = configure(job, opts);
     if (rc == 0)
-        rc = task_checkpoint(self);
+        rc = pool_checkpoint(pool, self);
     if (rc == 0 && scope->cancelled)
         rc = -ECANCELED;
     if (rc == 0)
         rc = hold(job, opts);
     job->submitted_at = td_now();
-    if (rc == 0)
-        rc = enter(self, job, policy(pool, opts), limit(pool, opts));
-    if (rc < 0) {
-        job->place = PLACE_DONE;
-        job->rc = rc;
-    }
-    return rc;
+    return rc < 0 ? never_a_job(job, rc) : enter(self, job, policy(pool, opts), job_limit(pool, opts->deadline));
 }
 
 bool td_job_done(const td_job *job)

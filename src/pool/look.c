@@ -29,9 +29,9 @@ bool pool_look(struct loop_poller *poller)
 
         list_push_back(&pool->watched, at);
         if (worker->phase == WORKER_STARTING)
-            worker_check_birth(worker);
+            some |= worker_check_birth(worker);
         else if (worker->phase == WORKER_RETIRING)
-            worker_check_end(worker);
+            some |= worker_check_end(worker);
         else
             some |= worker_collect(worker);
     }

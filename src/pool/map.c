@@ -29,9 +29,8 @@ static size_t next_chunk(const struct map *map)
 
 static int run_chunk(struct map *map, struct td_task *self)
 {
-    static const unsigned char lanes[] = {[TD_PRIORITY_HIGH] = 0, [TD_PRIORITY_NORMAL] = 1, [TD_PRIORITY_LOW] = 2};
     struct job job;
-    int rc = task_checkpoint(self);
+    int rc = pool_checkpoint(map->pool, self);
 
     if (rc < 0 || map->left == 0)  /* others may have run meanwhile */
         return rc;
@@ -40,14 +39,14 @@ static int run_chunk(struct map *map, struct td_task *self)
     job.size = (uint32_t)map->item_size;
     job.extra = (char *)map->results;
     job.flags = JOB_ITEMS | (map->opts.collect ? JOB_COLLECT : 0);
-    job.lane = lanes[map->opts.priority];
+    job.lane = job_lane(map->opts.priority);
     map->items += job.count * map->item_size;
     map->left -= job.count;
     map->results = map->results ? map->results + job.count : NULL;
     rc = job_pin(&job, job.items, job.count * map->item_size);
-    job.bytes = job.count * map->item_size;
+    job.bytes = job.pinned ? job.count * map->item_size : 0;
     if (rc == 0)
-        rc = job_run(self, &job, TD_WAIT, map->opts.deadline > 0 ? map->opts.deadline : map->pool->opts.deadline);
+        rc = job_run(self, &job, TD_WAIT, job_limit(map->pool, map->opts.deadline));
     map->refused = job.report.refusal != TD_REFUSED_NOT;
     return rc;
 }
@@ -104,6 +103,8 @@ static int check_memory(td_pool *pool, struct map *map, size_t count, size_t byt
     return rc;
 }
 
+static const td_map_opts defaults;
+
 int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t item_size, const td_map_opts *opts)
 {
     struct map map;
@@ -111,14 +112,15 @@ int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t 
     struct td_task *self;
     int rc;
 
-    if (job_inside() && !task_running)
+    if (job_nested())
         return -EDEADLK;
     if (!pool)
         return job_no_pool("td_pool_map");
     self = pool_user(pool, "td_pool_map");
-    rc = task_checkpoint(self);
+    rc = pool_checkpoint(pool, self);
     if (rc < 0)
         return rc;
+    opts = opts ? opts : &defaults;
     map = (struct map){pool, fn, items, count, item_size, opts->chunk_max, opts->results, *opts, 0, false};
     if (!command_fits(pool, fn) || !item_size || item_size > UINT32_MAX || (count && !items) ||
         opts->priority > TD_PRIORITY_LOW || opts->deadline < 0 || __builtin_mul_overflow(count, item_size, &bytes) ||
@@ -139,7 +141,5 @@ int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t 
 
 int td_pool_map(td_pool *pool, td_fn fn, void *items, size_t count, size_t item_size)
 {
-    static const td_map_opts defaults;
-
-    return td_pool_map_with(pool, fn, items, count, item_size, &defaults);
+    return td_pool_map_with(pool, fn, items, count, item_size, NULL);
 }

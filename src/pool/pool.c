@@ -280,7 +280,7 @@ int td_pool_close(td_pool *pool)
     while (pool_has_work(pool))
         close_wait(pool, self, false);
     pool_retire_surplus(pool);
-    while (pool->alive > 0 || pool->graves > 0)
+    while (pool->alive > 0 || pool->graves > 0 || pool->callers > 0)
         close_wait(pool, self, false);
     pool_forget(pool);
     return rc;

@@ -157,6 +157,7 @@ struct td_pool {
     unsigned losses_in_row;     /* of them, those that cost a job, or came before a worker's init was over */
     unsigned failures_in_row;   /* to start a worker */
     unsigned breaks_in_row;
+    unsigned callers;           /* tasks that are about to submit: the pool must not go meanwhile */
     unsigned graves;            /* pages left to workers that were never announced: process.c */
     unsigned cores;
     unsigned traits;            /* enum pool_trait, of a ready-made pool */
@@ -233,8 +234,8 @@ void worker_start(struct worker *worker);
 void worker_idle(struct worker *worker);
 void worker_watch(struct worker *worker);     /* its page is looked at from now on */
 void worker_kill(struct worker *worker, int rc, td_death cause);
-void worker_check_birth(struct worker *worker);
-void worker_check_end(struct worker *worker);
+bool worker_check_birth(struct worker *worker);
+bool worker_check_end(struct worker *worker);
 void worker_gone(struct worker *worker);      /* nothing follows from it; pool_worker_gone may start another */
 void worker_end_within_grace(struct worker *worker);
 void worker_backoff_over(struct td_timer *timer);

@@ -197,12 +197,13 @@ static void look_into_grave(struct td_timer *timer)
     struct grave *grave = container_of(timer, struct grave, timer);
     td_pool *pool = grave->pool;
     pid_t pid = atomic_load(&grave->page->pid);
+    bool lives = pid > 0 && waitpid(pid, NULL, WNOHANG) == 0;  /* a child of ours: a worker may have written what stands there */
 
-    if (pid > 0 && !grave->killed) {
+    if (lives && !grave->killed) {
         grave->killed = true;
         kill(pid, SIGKILL);
     }
-    if (pid > 0 ? waitpid(pid, NULL, WNOHANG) == 0 : ++grave->looks < GRAVE_LOOKS) {
+    if (lives || (pid <= 0 && ++grave->looks < GRAVE_LOOKS)) {
         timers_arm(&pool->loop->sched.timers, timer, td_after(GRAVE_LOOK_NS));
         return;
     }

@@ -312,9 +312,27 @@ static void call_back_given(td_pool *pool)
             worker_take_back(&pool->workers[i]);
 }
 
+/* Whether there would be room if all gave way that may. */
+static bool dropping_helps(const td_pool *pool, const struct job *job)
+{
+    size_t count = pool->queued + pool->given, bytes = pool->queued_bytes;
+
+    for (int i = 0; i < PRIORITIES; i++) {
+        for (const struct td_list *at = pool->lanes[i].queue.next; at != &pool->lanes[i].queue; at = at->next) {
+            const struct job *other = container_of(at, struct job, link);
+
+            count -= !other->keeps_place;
+            bytes -= other->keeps_place ? 0 : other->bytes;
+        }
+    }
+    return count < pool->wanted + pool->queue_max && (bytes == 0 || bytes + job->bytes <= pool->bytes_max);
+}
+
 static bool drop_for(td_pool *pool, const struct job *job)
 {
     call_back_given(pool);
+    if (!dropping_helps(pool, job))
+        return false;
     while (!has_room(pool, job)) {
         struct job *oldest = oldest_droppable(pool);
 

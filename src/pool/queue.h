@@ -38,6 +38,16 @@ td_time queue_oldest_age(const td_pool *pool, td_time now);
 /* The calling task, of the loop that the pool belongs to; aborts, naming the function, otherwise. */
 struct td_task *pool_user(const td_pool *pool, const char *function);
 
+/* A checkpoint that the pool outlives, although others run meanwhile and may close it. */
+int pool_checkpoint(td_pool *pool, struct td_task *self);
+
+/* Whether the caller is a job: it would wait for a worker, and be what the worker is busy with. */
+bool job_nested(void);
+
+/* Where a priority waits; and how long a job may take, which of two says so first: 0 is any time. */
+unsigned char job_lane(td_priority priority);
+td_time job_limit(const td_pool *pool, td_time deadline);
+
 /* Makes a job of fn(items); the rest is zero. */
 void job_init(struct job *job, td_pool *pool, td_fn fn, void *items);
 

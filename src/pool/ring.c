@@ -9,15 +9,24 @@
 
 #include <errno.h>
 
+#include "loop/sim.h"
 #include "pool/queue.h"
 
 /* Times come from the worker: believes them within what we know. */
 static void take_times(struct job *job, const struct job_slot *slot, td_time now)
 {
+    const struct loop *loop = job->pool->loop;
     td_time began = atomic_load_explicit(&slot->started, memory_order_relaxed);
     td_time ended = atomic_load_explicit(&slot->ended, memory_order_relaxed);
 
-    if (began == 0 || began > now)
+    if (began == 0)
+        return;
+    if (loop->virtual && !loop_is_simulated(loop)) {  /* the worker goes by the machine's clock; its job takes no time of ours */
+        job->report.ran_ns = ended > began ? ended - began : 1;
+        job->report.queued_ns = job->given_at - job->submitted_at;
+        return;
+    }
+    if (began > now)
         return;
     if (began < job->given_at)  /* the worker's clock was read when its job before ended */
         began = job->given_at;
@@ -193,13 +202,14 @@ void job_end_given(struct job *job, int rc)
         worker_left_behind(job);
         return;
     }
+    if (job->end_rc)
+        return;  /* it had to end before */
+    if (rc == -ETIMEDOUT || pool->opts.kill_grace_ns > 0 || worker->phase != WORKER_BUSY)
+        job->end_rc = rc;  /* also when it looks (td_job_cancelled), and ends by itself before it is killed */
     if (worker->phase == WORKER_BUSY && pool->opts.kill_grace_ns == 0) {
         worker_kill_over(job, rc);
         return;
     }
-    if (job->end_rc)
-        return;  /* it had to end before */
-    job->end_rc = rc;
     if (worker->phase == WORKER_BUSY) {  /* else it is being killed */
         timers_disarm(&pool->loop->sched.timers, &worker->backoff);
         timers_arm(&pool->loop->sched.timers, &worker->backoff, td_after(pool->opts.kill_grace_ns));

@@ -87,11 +87,12 @@ static void allow_either(struct filter *filter, uint32_t number, unsigned argume
     answer(filter, SECCOMP_RET_KILL_PROCESS);
 }
 
-/* Mappings of descriptors are none of computing's business. */
+/* Mappings of descriptors are none of computing's business; shared ones would be beyond memory_max. */
 static void allow_private_memory(struct filter *filter)
 {
-    emit(filter, BPF_JMP | BPF_JEQ | BPF_K, 0, 4, SYS_mmap);
+    emit(filter, BPF_JMP | BPF_JEQ | BPF_K, 0, 5, SYS_mmap);
     load_argument(filter, 3);
+    emit(filter, BPF_JMP | BPF_JSET | BPF_K, 2, 0, MAP_SHARED);
     emit(filter, BPF_JMP | BPF_JSET | BPF_K, 0, 1, MAP_ANONYMOUS);
     answer(filter, SECCOMP_RET_ALLOW);
     answer(filter, SECCOMP_RET_KILL_PROCESS);

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "base/fail.h"
 #include "pool/queue.h"
 #include "tandem/error.h"
 #include "tandem/log.h"
@@ -143,25 +144,28 @@ void pool_worker_born(struct worker *worker)
     if (pool->closing && !pool_has_work(pool))
         worker_end_within_grace(worker);
     worker_watch(worker);
-    worker_check_birth(worker);
+    (void)worker_check_birth(worker);
 }
 
-void worker_check_birth(struct worker *worker)
+bool worker_check_birth(struct worker *worker)
 {
     int up = atomic_load(&worker->page->up);
 
     if (!worker->born || up == 0)
-        return;
+        return false;
     if (up > 0)
         now_up(worker);
     else if (worker->pool->kind->ended && worker->pool->kind->ended(worker))
         pool_worker_failed(worker, up);  /* of a process the death will be told */
+    return worker->phase != WORKER_STARTING;
 }
 
-void worker_check_end(struct worker *worker)
+bool worker_check_end(struct worker *worker)
 {
-    if (worker->pool->kind->ended && worker->pool->kind->ended(worker))
-        pool_worker_gone(worker);
+    if (!worker->pool->kind->ended || !worker->pool->kind->ended(worker))
+        return false;
+    pool_worker_gone(worker);
+    return true;
 }
 
 void pool_worker_done(struct worker *worker)
@@ -174,6 +178,8 @@ void pool_worker_done(struct worker *worker)
 
 void worker_kill(struct worker *worker, int rc, td_death cause)
 {
+    if (!worker->pool->kind->kill)
+        fail("%s: the program wrote over what a pool shares with its threads", pool_name(worker->pool));
     if (worker->phase == WORKER_IDLE)
         worker_set_busy(worker);  /* it is given nothing any more */
     if (worker->phase != WORKER_BUSY)

@@ -5,6 +5,7 @@
 #include "tandem/run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 
 #include "base/forks.h"
@@ -31,6 +32,17 @@ __attribute__((constructor)) static void watch_forks(void)
         td_log(TD_LOG_WARNING, "no memory to watch for forks: a forked child must not call the library");
 }
 
+/*
+ * Where a program is started without standard descriptors, the first ones we open would get their numbers, and what somebody
+ * prints would land in them: in shared memory, say.
+ */
+static void hold_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0)
+            return;  /* no /dev here: as it was */
+}
+
 int td_run_with(const td_opts *opts, td_fn fn, void *arg)
 {
     static const td_opts defaults;
@@ -52,6 +64,7 @@ int td_run_with(const td_opts *opts, td_fn fn, void *arg)
         td_log(TD_LOG_ERROR, "td_run was called inside a task; spawn a task instead");
         return -EBUSY;
     }
+    hold_standard_descriptors();
     has_arena = arena_open(&arena, opts->shared_bytes_max) == 0;  /* else no process pools; the log says why */
     rc = loops_run(opts, has_arena ? &arena : NULL, fn, arg);
     if (has_arena && rc >= 0)

@@ -206,7 +206,7 @@ size_t arena_pin(struct arena *arena, const void *at, size_t size, void **block)
     if (offset >= arena->heap.pages.size)
         return 0;
     pthread_mutex_lock(&arena->mutex);
-    if (heap_find(&arena->heap, offset, &place) && size <= place.offset + place.size - offset) {
+    if (heap_find(&arena->heap, offset, &place) && place.block->held && size <= place.offset + place.size - offset) {
         place.block->pins++;
         *block = arena->heap.pages.base + place.offset;
         bytes = place.size;
