@@ -10,7 +10,8 @@
  *
  * The workers are threads or processes. A thread sees all of the program's memory, and takes the program with it
  * when it crashes. A process sees shared memory (td_shared_alloc), which every worker maps at the same address, and
- * what the program had when td_run was called; when it crashes it costs the one job it ran, and is replaced.
+ * what the program had when td_run was called; when it crashes it costs the one job it ran, and is replaced. (A program that
+ * gives up its rights does so before td_run: workers have what it had then, and afterwards it could not end them.)
  *
  * A pool holds `queue` jobs beyond those running, and says what happens to the next one. Every accepted job has
  * exactly one outcome, and every refusal a reason (td_job_report.refusal).

@@ -41,9 +41,14 @@ int pool_checkpoint(td_pool *pool, struct td_task *self)
 
     pool->callers++;
     rc = task_checkpoint(self);
+    pool_caller_gone(pool);
+    return rc;
+}
+
+void pool_caller_gone(td_pool *pool)
+{
     if (--pool->callers == 0 && pool->closing)
         pool_wake_closer(pool);
-    return rc;
 }
 
 int job_no_pool(const char *function)

@@ -136,7 +136,10 @@ int td_pool_map_with(td_pool *pool, td_fn fn, void *items, size_t count, size_t 
     for (size_t i = 0; opts->results && i < count; i++)
         opts->results[i] = -ECANCELED;
     feeders = opts->window ? opts->window : 2 * (size_t)pool->wanted;
-    return run_feeders(&map, feeders < count ? feeders : count);
+    pool->callers++;
+    rc = run_feeders(&map, feeders < count ? feeders : count);
+    pool_caller_gone(pool);
+    return rc;
 }
 
 int td_pool_map(td_pool *pool, td_fn fn, void *items, size_t count, size_t item_size)

@@ -41,6 +41,9 @@ struct td_task *pool_user(const td_pool *pool, const char *function);
 /* A checkpoint that the pool outlives, although others run meanwhile and may close it. */
 int pool_checkpoint(td_pool *pool, struct td_task *self);
 
+/* One of pool->callers less. */
+void pool_caller_gone(td_pool *pool);
+
 /* Whether the caller is a job: it would wait for a worker, and be what the worker is busy with. */
 bool job_nested(void);
 
