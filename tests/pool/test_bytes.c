@@ -156,6 +156,53 @@ STORY(a_dropping_queue_keeps_those_who_were_to_wait)
     return 0;
 }
 
+static struct turn *turn_alloc(struct row *row, int who, size_t size)
+{
+    struct turn *turn = td_shared_calloc(1, size);
+
+    expect(turn != NULL);
+    *turn = (struct turn){row, who};
+    return turn;
+}
+
+/* A large job waits for room. Small ones that come then would always have some, and it never: they go behind it. */
+STORY(who_waits_for_many_bytes_is_not_passed)
+{
+    enum { SMALL, LARGE, LATE, LATER, URGENT, REFUSED, ALL };
+    static const size_t sizes[ALL] = {BLOCK, 2 * BLOCK, sizeof(struct turn), BLOCK / 2, sizeof(struct turn), sizeof(struct turn)};
+    static const int order[] = {URGENT, SMALL, LARGE, LATE, LATER};
+    struct row *row = td_shared_calloc(1, sizeof *row);
+    struct handed first, small, urgent, refused;
+    struct turn *turns[ALL];
+    struct call calls[3];
+    struct world w;
+    td_scope scope;
+
+    world_open_for_blocks(&w, arg, &scope, &first, TD_WAIT);
+    for (int i = 0; i < ALL; i++)
+        turns[i] = turn_alloc(row, i, sizes[i]);
+    expect_int(hand(&w, &scope, &small, take_turn, turns[SMALL], AS_THE_POOL), 0);
+    for (int i = 0; i < 3; i++) {
+        calls[i] = (struct call){w.pool, take_turn, turns[LARGE + i], {.when_full = TD_POOL_DEFAULT}, .rc = 1};
+        expect_int(td_spawn(&scope, submit, &calls[i]), 0);
+        settle();
+        expect_int((long long)stats_of(&w).depth, 1);
+    }
+    expect_int(hand(&w, &scope, &refused, take_turn, turns[REFUSED], (td_offload_opts){.when_full = TD_REJECT}), -EBUSY);
+    expect_int(hand(&w, &scope, &urgent, take_turn, turns[URGENT], (td_offload_opts){.priority = TD_PRIORITY_HIGH}), 0);
+    open_gate(&w);
+    expect_int(td_scope_join(&scope), 0);
+    expect_int(atomic_load(&row->count), COUNT(order));
+    for (size_t i = 0; i < COUNT(order); i++)
+        expect_int(row->who[i], order[i]);
+    expect_accounted(&w, 7);
+    for (int i = 0; i < ALL; i++)
+        td_shared_free(turns[i]);
+    td_shared_free(row);
+    world_close(&w);
+    return 0;
+}
+
 /* Law 4: also one that is larger than the limit gets an answer, and does not wait for ever. */
 STORY(a_job_larger_than_the_limit_is_answered)
 {
@@ -259,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_ALL(a_queue_full_of_bytes_rejects), ON_ALL(a_queue_full_of_bytes_holds_the_caller),
         ON_ALL(a_queue_full_of_bytes_drops_as_many_as_it_must), ON_ALL(a_dropping_queue_keeps_those_who_were_to_wait),
+        ON_ALL(who_waits_for_many_bytes_is_not_passed),
         ON_ALL(a_job_larger_than_the_limit_is_answered), ON_ALL(what_is_unsaid_is_half_of_the_arena),
         ON_ALL(a_block_freed_meanwhile_lives_as_long_as_its_job),
     };

@@ -166,6 +166,91 @@ static void a_cancelled_pool_ends_all_its_jobs(void **state)
     assert_int_equal(run(state, cancel_pool, state), 0);
 }
 
+/* Jobs whose end cancels others, and short ones that may go behind one that runs: none of them gets away. */
+STORY(a_cancelled_pool_ends_its_jobs_whatever_follows_from_one)
+{
+    struct handed first, siblings[2], others[6];
+    td_scope scope, hasty;
+    struct world w;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1});
+    for (int i = 0; i < 300; i++)
+        expect_int(td_offload(w.pool, no_task, NULL), 0);
+    td_scope_open(&scope);
+    td_scope_collect(&scope);
+    hand(&w, &scope, &first, stay_in_gate, w.gate, AS_THE_POOL);
+    wait_entered(&w, 1);
+    td_scope_open(&hasty);
+    for (int i = 0; i < 2; i++)
+        expect_int(hand(&w, &hasty, &siblings[i], pass_gate, w.gate, AS_THE_POOL), 0);
+    for (int i = 0; i < 6; i++)
+        expect_int(hand(&w, &scope, &others[i], pass_gate, w.gate, AS_THE_POOL), 0);
+    td_pool_cancel(w.pool);
+    for (int i = 0; i < 6; i++)
+        expect(td_job_done(&others[i].job));
+    open_gate(&w);
+    expect_int(td_scope_join(&hasty), -ECANCELED);
+    for (int i = 0; i < 6; i++)
+        expect_int(td_job_wait(&others[i].job), -ECANCELED);
+    expect_int(td_scope_join(&scope), 0);
+    expect_int(atomic_load(&w.gate->entered), 1);
+    expect_int((long long)stats_of(&w).cancelled, 9);
+    expect_accounted(&w, 309);
+    world_close(&w);
+    return 0;
+}
+
+/* A job that gives way, and a task of the same scope that submits the one it gives way for. */
+struct couple {
+    struct world *w;
+    struct handed old;
+    struct call new;
+    int rc, ends;
+};
+
+static int give_way_to_ourselves(void *arg)
+{
+    struct couple *couple = arg;
+    struct world *w = couple->w;
+    td_scope hasty;
+
+    td_scope_open(&hasty);
+    expect_int(hand(w, &hasty, &couple->old, pass_gate, w->gate, (td_offload_opts){.when_full = TD_REJECT}), 0);
+    couple->new = (struct call){w->pool, pass_gate, w->gate, {.when_full = TD_DROP_OLDEST}, .rc = 1};
+    expect_int(td_spawn(&hasty, submit, &couple->new), 0);
+    couple->rc = td_scope_join(&hasty);
+    couple->ends++;
+    return 0;
+}
+
+/* What gives way fails its scope, and that is the submitter's: it was in no wait yet that could be ended. */
+STORY(who_is_cancelled_by_what_gives_way_is_told_at_once)
+{
+    struct world w;
+    struct couple couple = {.w = &w};
+    struct handed first;
+    td_scope scope;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1, .queue = 1});
+    td_scope_open(&scope);
+    hand(&w, &scope, &first, stay_in_gate, w.gate, AS_THE_POOL);
+    wait_entered(&w, 1);
+    td_spawn(&scope, give_way_to_ourselves, &couple);
+    eventually(couple.ends == 1);
+    expect_int(couple.rc, -EBUSY);
+    expect_int(couple.old.report.refusal, TD_REFUSED_DROPPED);
+    expect_int(couple.new.rc, -ECANCELED);
+    expect_int((long long)stats_of(&w).depth, 0);
+    open_gate(&w);
+    expect_int(td_scope_join(&scope), 0);
+    expect_int(atomic_load(&w.gate->entered), 1);
+    expect_int((long long)stats_of(&w).dropped, 1);
+    expect_int((long long)stats_of(&w).cancelled, 1);
+    expect_accounted(&w, 3);
+    world_close(&w);
+    return 0;
+}
+
 struct impatient {
     struct world *w;
     struct random *random;
@@ -226,7 +311,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_ALL(a_waiting_job_leaves_with_its_caller), WITH_PROCESSES(a_running_process_is_killed_with_its_caller),
         ON_ALL(a_running_job_may_finish), ON_ALL(a_cancelled_task_submits_nothing),
-        ON_ALL(a_cancelled_pool_ends_all_its_jobs), ON_ALL(a_cancellation_may_come_at_any_moment),
+        ON_ALL(a_cancelled_pool_ends_all_its_jobs), ON_ALL(a_cancelled_pool_ends_its_jobs_whatever_follows_from_one),
+        ON_ALL(who_is_cancelled_by_what_gives_way_is_told_at_once), ON_ALL(a_cancellation_may_come_at_any_moment),
     };
 
     return cmocka_run_group_tests_name("pool cancel", tests, NULL, NULL);

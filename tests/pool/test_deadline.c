@@ -227,6 +227,54 @@ static void a_job_ends_by_its_result_or_by_its_deadline(void **state)
     assert_int_equal(run(state, race, state), 0);
 }
 
+/* Law 5 knows no deadline as well; a sum that runs over would be in the past. */
+STORY(for_ever_is_no_deadline)
+{
+    static const td_time ages[] = {TD_FOREVER, TD_FOREVER - 1, TD_FOREVER / 2};
+    struct world w;
+
+    for (size_t i = 0; i < COUNT(ages); i++) {
+        td_offload_opts opts = {.deadline = ages[i], .when_full = TD_POOL_DEFAULT};
+        struct handed handed;
+        td_scope scope;
+
+        world_open(&w, arg, (td_pool_opts){.workers = 1, .deadline = i ? ages[i] : 0});
+        expect_int(td_offload(w.pool, pass_gate, w.gate), 0);
+        expect_int(td_offload_with(w.pool, pass_gate, w.gate, &opts), 0);
+        expect_int(td_pool_map_with(w.pool, pass_gate, w.gate, 1, sizeof *w.gate, &(td_map_opts){.deadline = ages[i]}), 0);
+        td_scope_open(&scope);
+        expect_int(hand(&w, &scope, &handed, pass_gate, w.gate, opts), 0);
+        expect_int(td_job_wait(&handed.job), 0);
+        expect_int(td_scope_join(&scope), 0);
+        expect_int((long long)stats_of(&w).timeout, 0);
+        expect_int(atomic_load(&w.gate->left), 4);
+        world_close(&w);
+    }
+    return 0;
+}
+
+/* Works until it is asked to end, and then ends at once. */
+static int work_until_asked(void *arg)
+{
+    while (!td_job_cancelled())
+        ;
+    return -ECANCELED;
+}
+
+/* Told to end for its deadline, and quicker than the kill that follows: what its caller is told is the reason. */
+STORY(a_deadline_is_told_as_one_however_the_job_ends)
+{
+    td_offload_opts opts = {.deadline = td_ms(5), .when_full = TD_POOL_DEFAULT};
+    struct world w;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1});
+    for (int i = 0; i < 100; i++)
+        expect_int(td_offload_with(w.pool, work_until_asked, NULL, &opts), -ETIMEDOUT);
+    expect_int((long long)stats_of(&w).timeout, 100);
+    world_close(&w);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,7 +282,8 @@ int main(void)
         WITH_PROCESSES(a_hung_process_is_killed_and_replaced),
         WITH_THREADS(a_thread_keeps_its_caller_until_the_memory_is_safe),
         ON_ALL(a_job_has_the_pools_deadline_or_its_own), ON_ALL(a_kept_deadline_leaves_no_timer),
-        ON_ALL(a_job_ends_by_its_result_or_by_its_deadline),
+        ON_ALL(a_job_ends_by_its_result_or_by_its_deadline), ON_ALL(for_ever_is_no_deadline),
+        ON_ALL(a_deadline_is_told_as_one_however_the_job_ends),
     };
 
     return cmocka_run_group_tests_name("pool deadline", tests, NULL, NULL);

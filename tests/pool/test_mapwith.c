@@ -331,6 +331,82 @@ STORY(what_a_map_cannot_use_is_refused)
     return 0;
 }
 
+/* Each of its feeders is refused, and goes home: a map that tries on would do so for each item, and miss its end. */
+static void expect_refused(struct world *w, int reason, bool (*still)(struct world *w))
+{
+    static const int counts[] = {1, 4, 5, 63, 1000, 4000};
+    int *results = new_results(4000);
+    struct item *items = new_items(w, 4000);
+    bool holds = true;
+
+    for (size_t i = 0; i < COUNT(counts) && holds; i++) {
+        unsigned long long before = stats_of(w).rejected;
+        int rc = td_pool_map_with(w->pool, give_value, items, (size_t)counts[i], sizeof *items,
+                                  &(td_map_opts){.chunk_max = 1, .window = 4, .collect = true, .results = results});
+
+        holds = still(w);
+        expect(rc == reason || !holds);
+        expect(stats_of(w).rejected - before <= 4);
+        for (int j = 0; j < counts[i] && holds; j++)
+            expect_int(results[j], -ECANCELED);
+    }
+    for (int i = 0; i < 4000 && holds; i++)
+        if (!expect_int(items[i].visits, 0))
+            break;
+    td_shared_free(items);
+    td_shared_free(results);
+}
+
+static bool still_broken(struct world *w)
+{
+    return stats_of(w).broken;  /* a machine that is slow may see it mended */
+}
+
+STORY(a_collecting_map_on_a_broken_pool_ends)
+{
+    struct world w;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1});
+    for (int i = 0; i < 10; i++)
+        expect_int(td_offload(w.pool, drop_dead, NULL), -EOWNERDEAD);
+    expect_refused(&w, -EOWNERDEAD, still_broken);
+    world_close(&w);
+    return 0;
+}
+
+static int close_pool(void *arg)
+{
+    struct world *w = arg;
+
+    expect_int(td_pool_close(w->pool), 0);
+    return 0;
+}
+
+static bool still_closing(struct world *w)
+{
+    return atomic_load(&w->gate->left) == 0;
+}
+
+STORY(a_collecting_map_on_a_closing_pool_ends)
+{
+    struct handed last;
+    struct world w;
+    td_scope scope;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1});
+    td_scope_open(&scope);
+    hand(&w, &scope, &last, stay_in_gate, w.gate, AS_THE_POOL);
+    wait_entered(&w, 1);
+    td_spawn(&scope, close_pool, &w);
+    settle();
+    expect_refused(&w, -EPIPE, still_closing);
+    open_gate(&w);
+    expect_int(td_scope_join(&scope), 0);
+    td_shared_free(w.gate);
+    expect_nothing_left();
+    return 0;
+}
+
 static int lose_little(void *arg)
 {
     ++*(unsigned char *)arg;
@@ -362,6 +438,7 @@ int main(void)
         ON_ALL(without_collect_the_rest_is_said_to_be_unseen), ON_ALL(no_more_chunks_are_under_way_than_the_window),
         ON_ALL(no_chunk_is_larger_than_was_said), WITH_PROCESSES(a_death_in_a_collecting_map_costs_its_own_chunk),
         ON_ALL(a_deadline_is_each_chunks_own), ON_ALL(a_cancelled_map_says_what_it_did_not_see),
+        WITH_PROCESSES(a_collecting_map_on_a_broken_pool_ends), ON_ALL(a_collecting_map_on_a_closing_pool_ends),
         ON_ALL(what_a_map_cannot_use_is_refused), ON_ALL(a_huge_map_keeps_its_bounds),
     };
 

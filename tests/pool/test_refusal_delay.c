@@ -210,6 +210,46 @@ STORY(a_queue_is_not_slow_below_its_target)
     return 0;
 }
 
+/*
+ * A worker in another language takes one job at a time. While the pool looks for its next one, a job that has waited too long is
+ * dropped, which cancels another, which makes the pool look again: the worker is given one job all the same, and nobody is
+ * left with a worker that never hears of it.
+ */
+STORY(a_worker_that_takes_one_job_is_given_one)
+{
+    enum { SQUARE = 2, NAP, BEFORE = 15, SIBLINGS = 2, BEHIND = 2 };
+    static const char *const napper[] = {COMMAND, NULL};
+    td_offload_opts droppable = {.when_full = TD_REJECT};
+    int *number = td_shared_calloc(1, sizeof *number);
+    struct handed before[BEFORE], siblings[SIBLINGS], behind[BEHIND];
+    td_scope scope, hasty;
+    struct world w;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1, .command = napper, .delay_target_ns = td_ms(5)});
+    expect_int(td_offload(w.pool, td_op(NAP), NULL), 0);
+    td_scope_open(&scope);
+    td_scope_collect(&scope);
+    td_scope_open(&hasty);
+    for (int i = 0; i < BEFORE; i++)
+        expect_int(hand(&w, &scope, &before[i], td_op(NAP), NULL, AS_THE_POOL), 0);
+    for (int i = 0; i < SIBLINGS; i++)
+        expect_int(hand(&w, &hasty, &siblings[i], td_op(NAP), NULL, droppable), 0);
+    for (int i = 0; i < BEHIND; i++)
+        expect_int(hand(&w, &scope, &behind[i], td_op(SQUARE), number, AS_THE_POOL), 0);
+    expect_int(td_scope_join(&hasty), -EBUSY);
+    expect_int(siblings[0].report.refusal, TD_REFUSED_DELAY);
+    expect_int(td_job_wait(&siblings[1].job), -ECANCELED);
+    eventually(outcomes(&w) == 1 + BEFORE + SIBLINGS + BEHIND);
+    td_pool_cancel(w.pool);  /* who waits for ever is not waited for */
+    for (int i = 0; i < BEHIND; i++)
+        expect_int(td_job_wait(&behind[i].job), 7);
+    expect_int(td_scope_join(&scope), 0);
+    expect_accounted(&w, 1 + BEFORE + SIBLINGS + BEHIND);
+    td_shared_free(number);
+    world_close(&w);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +257,7 @@ int main(void)
         ON_ALL(an_idle_worker_that_is_reserved_does_not_count),
         ON_ALL(nothing_is_refused_by_a_pool_that_does_not_look_ahead), ON_ALL(an_idle_pool_takes_a_job_whatever_its_deadline),
         ON_ALL(a_queue_that_stays_slow_refuses_until_it_is_over), ON_ALL(a_queue_is_not_slow_below_its_target),
+        WITH_PROCESSES(a_worker_that_takes_one_job_is_given_one),
     };
 
     return cmocka_run_group_tests_name("pool refusal delay", tests, NULL, NULL);

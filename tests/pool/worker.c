@@ -8,9 +8,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { OP_HANG = 1, OP_SQUARE };
+enum { OP_HANG = 1, OP_SQUARE, OP_NAP };
 
 struct hello {
     uint64_t magic;
@@ -44,6 +45,8 @@ static int run(const struct job *job, char *main_file)
 
     while (job->op == OP_HANG)
         pause();
+    if (job->op == OP_NAP)
+        return nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     if (job->op != OP_SQUARE || job->arg_size < sizeof *number)
         return -ENOSYS;
     *number *= *number;

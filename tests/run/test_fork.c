@@ -289,6 +289,70 @@ static void a_child_of_a_pools_thread_gets_no_shared_memory(void **state)
     assert_int_equal(run(state, offload_forks, NULL), 0);
 }
 
+static _Atomic int *job_flag(void)
+{
+    _Atomic int *flag = td_shared_calloc(1, sizeof *flag);
+
+    expect(flag != NULL);
+    return flag;
+}
+
+/* A job. Tells how far it is, and waits to be let go. */
+static int tell_and_stay(void *arg)
+{
+    _Atomic int *flag = arg;
+
+    td_job_progress(7);
+    atomic_store(flag, 1);
+    for (int i = 0; i < 300000 && atomic_load(flag) != 2; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    return 0;
+}
+
+/* Calls that do not wait are answered, though the page between a worker and its pool is the parent's. */
+static int fork_and_look(void *arg)
+{
+    static const td_pool_kind kinds[] = {TD_THREADS, TD_PROCESSES};
+    _Atomic int *flag = job_flag();
+
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        td_pool_stats stats;
+        td_histogram sojourn;
+        td_scope scope;
+        td_pool *pool;
+        td_job job;
+        pid_t pid;
+
+        expect_int(td_pool_open(&pool, &(td_pool_opts){.kind = kinds[i], .workers = 2}), 0);
+        td_scope_open(&scope);
+        atomic_store(flag, 0);
+        expect_int(td_submit(&scope, &job, pool, tell_and_stay, (void *)(uintptr_t)flag, NULL), 0);
+        eventually(atomic_load(flag) == 1);
+        pid = fork();
+        if (pid == 0) {
+            (void)signal(SIGSEGV, SIG_DFL);  /* cmocka would go on with the next test */
+            td_pool_statistics(pool, &stats);
+            td_pool_histograms(pool, &sojourn, NULL);
+            expect_int((long long)stats.ok, 0);
+            expect(!td_job_done(&job));
+            (void)td_job_progress_of(&job);
+            _exit(complaint.made);
+        }
+        expect_int(end_of(pid), 0);
+        expect_int(td_job_progress_of(&job), 7);
+        atomic_store(flag, 2);
+        expect_int(td_scope_join(&scope), 0);
+        expect_int(td_pool_close(pool), 0);
+    }
+    td_shared_free((void *)(uintptr_t)flag);
+    return 0;
+}
+
+static void a_forked_child_may_look_at_its_parents_pools(void **state)
+{
+    assert_int_equal(run(state, fork_and_look, NULL), 0);
+}
+
 /* Runs a program that lists its descriptors; returns how many it has besides those of its standard streams. */
 static int descriptors_after_exec(void)
 {
@@ -375,7 +439,8 @@ int main(void)
         ON_BOTH(every_call_of_a_forked_child_is_refused_and_its_parent_lives_on),
         ON_BOTH(a_child_that_closes_its_copies_takes_nothing_from_the_parent),
         ON_BOTH(a_child_that_returns_from_its_task_is_told_how_to_end),
-        ON_BOTH(a_child_of_a_pools_thread_gets_no_shared_memory), ON_BOTH(nothing_of_ours_goes_through_an_exec),
+        ON_BOTH(a_child_of_a_pools_thread_gets_no_shared_memory), ON_BOTH(a_forked_child_may_look_at_its_parents_pools),
+        ON_BOTH(nothing_of_ours_goes_through_an_exec),
         ON_BOTH(a_task_may_fork_again_and_again), ON_BOTH(a_child_of_a_program_without_a_loop_may_run_one),
     };
 
