@@ -48,9 +48,6 @@ static void futex(_Atomic uint32_t *word, int op, uint32_t value)
 
 void page_reset(struct worker_page *page, uint64_t first_ticket)
 {
-    page->magic = PAGE_MAGIC;
-    page->version = PAGE_VERSION;
-    page->slot_count = PAGE_SLOTS;
     page->first_ticket = first_ticket;
     for (unsigned i = 0; i < PAGE_SLOTS; i++)
         atomic_store(&page->slots[i].word, word_make(ticket_generation(first_ticket) - 1, page->owner, 0, JOB_FREE));

@@ -15,11 +15,10 @@
  *
  * A worker takes its tickets in order. Where it finds TAKEN, or a newer generation than its own (the slot was taken back and
  * given again), it goes on to the next ticket. READY at a worker's death: never begun. RUNNING: lost with it. DONE: the result
- * counts.
- * What the worker writes is believed by the pool only within what the pool knows itself.
+ * counts. What the worker writes is believed by the pool only within what the pool knows itself.
  *
- * The same page serves threads, in private memory. docs/shared-memory.md describes it for other languages; offsets there
- * are asserted below.
+ * The same page serves threads, in private memory. Workers in other languages have none: they are sent messages
+ * (docs/shared-memory.md), and their page is the pool's own.
  */
 #ifndef TANDEM_POOL_PAGE_H
 #define TANDEM_POOL_PAGE_H
@@ -33,8 +32,6 @@
 #include "tandem/time.h"
 
 #define PAGE_SLOTS 128
-#define PAGE_MAGIC UINT64_C(0x32676e6972646e74)  /* "tndring2" */
-#define PAGE_VERSION 2
 
 enum job_state { JOB_FREE, JOB_READY, JOB_RUNNING, JOB_DONE, JOB_TAKEN, JOB_STOP };
 
@@ -67,10 +64,8 @@ enum page_flag {
 
 struct worker_page {
     /* The pool writes before the worker is born. */
-    _Alignas(64) uint64_t magic;
-    uint32_t version, slot_count;
-    uint64_t first_ticket;      /* of this incarnation: a multiple of PAGE_SLOTS */
-    uint32_t flags;
+    _Alignas(64) uint64_t first_ticket;  /* of this incarnation: a multiple of PAGE_SLOTS */
+    uint32_t flags;             /* enum page_flag */
     uint16_t owner;
     uint64_t memory_max;        /* bytes; 0: any */
     td_time cpu_max_ns;         /* of a job; 0: any */
@@ -90,8 +85,9 @@ struct worker_page {
 };
 
 _Static_assert(sizeof(struct job_slot) == 64, "a descriptor is one line of the cache");
-_Static_assert(offsetof(struct worker_page, doorbell) == 128 && offsetof(struct worker_page, notify) == 192 &&
-               offsetof(struct worker_page, sleeping) == 256 && offsetof(struct worker_page, slots) == 320, "see the document");
+_Static_assert(offsetof(struct worker_page, doorbell) == 64 && offsetof(struct worker_page, notify) == 128 &&
+               offsetof(struct worker_page, sleeping) == 192 && offsetof(struct worker_page, slots) == 256,
+               "who writes a line of the cache does not disturb the others");
 
 static inline uint64_t word_make(uint32_t generation, uint16_t owner, unsigned flags, enum job_state state)
 {
