@@ -206,8 +206,9 @@ bool pool_dispatch(td_pool *pool)
 static bool not_begun_and_lost(struct worker *worker)
 {
     struct job_slot *slot = page_slot(worker->page, worker->head);
+    const struct worker_kind *kind = worker->pool->kind;
 
-    return worker->pool->kind->lost && word_state(atomic_load(&slot->word)) == JOB_READY && worker->pool->kind->lost(worker);
+    return kind->lost && word_state(atomic_load(&slot->word)) == JOB_READY && kind->lost(worker, true);
 }
 
 bool worker_is_lost(struct worker *worker, const struct job *job)
@@ -252,6 +253,25 @@ static bool ended_as_lost(struct worker *worker, td_time now)
     return worker->phase == WORKER_DYING;
 }
 
+void worker_await(struct worker *worker)
+{
+    if (worker->pool->kind->lost)
+        keep_patience(worker->pool, td_now(), BEGIN_NS);
+}
+
+/* Its init may take as long as it likes, but one that is stopped is not at it. Its death makes another. */
+static void end_if_stopped_at_birth(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+
+    worker_await(worker);
+    if (!pool->kind->lost || !pool->kind->lost(worker, false))
+        return;
+    td_log(TD_LOG_WARNING, "%s: worker %u (pid %d) is stopped before it is ready: ending it", pool_name(pool), worker->index,
+           (int)worker->pid);
+    pool->kind->kill(worker);
+}
+
 /*
  * Jobs that were given behind one that takes long, against all expectation, are given to somebody else; and idle workers
  * are not kept waiting for a worker that turns out to be slow.
@@ -264,6 +284,8 @@ void pool_patience_over(struct td_timer *timer)
     for (unsigned i = 0; i < pool->slots; i++) {
         struct worker *worker = &pool->workers[i];
 
+        if (worker->phase == WORKER_STARTING && worker->born)
+            end_if_stopped_at_birth(worker);
         if (worker->phase != WORKER_BUSY)
             continue;
         (void)worker_collect(worker);

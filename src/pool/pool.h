@@ -117,7 +117,8 @@ struct worker_kind {
     void (*ring)(struct worker *worker);         /* tells it of a job in its page; NULL: by the page's doorbell */
     void (*kill)(struct worker *worker);         /* NULL: cannot be killed */
     void (*stop)(struct worker *worker);         /* ends it, idle; NULL: by the retire token */
-    bool (*lost)(struct worker *worker);         /* stopped, or asleep although it was rung; NULL: that cannot be */
+    /* Whether it is stopped; with `asleep`, or asleep, although it was rung. NULL: that cannot be. */
+    bool (*lost)(struct worker *worker, bool asleep);
     bool (*ended)(struct worker *worker);        /* whether it has ended by itself, after the token; NULL: it says so */
     void (*release)(struct worker *worker);      /* frees the page, and what prepare made */
 };
@@ -192,6 +193,9 @@ static inline unsigned worker_outstanding(const struct worker *worker)
 /* Gives jobs to workers while there are both; true when it gave one. */
 bool pool_dispatch(td_pool *pool);
 void pool_patience_over(struct td_timer *timer);
+
+/* Looks, a while from now and again, whether a worker that has to come up is stopped. */
+void worker_await(struct worker *worker);
 
 /* The job is past its deadline, and its worker has not begun it: whether that is the worker's fault, which ends it. */
 bool worker_is_lost(struct worker *worker, const struct job *job);

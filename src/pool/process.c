@@ -298,7 +298,7 @@ static void process_hang_up(struct worker *worker)
  * Third in /proc/PID/stat, behind the name in parentheses, is the state (proc(5)): T is stopped, t traced, S asleep. One that
  * was rung in time is not asleep but waits for a core, unless it is past hearing.
  */
-static bool process_lost(struct worker *worker)
+static bool process_lost(struct worker *worker, bool asleep)
 {
     char path[32], text[128], *name_end;
     ssize_t n = -1;
@@ -314,7 +314,7 @@ static bool process_lost(struct worker *worker)
         return false;
     text[n] = 0;
     name_end = strrchr(text, ')');
-    return name_end && strlen(name_end) > 2 && strchr("TtS", name_end[2]);
+    return name_end && strlen(name_end) > 2 && strchr(asleep ? "TtS" : "Tt", name_end[2]);
 }
 
 const struct worker_kind worker_process = {

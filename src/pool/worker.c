@@ -144,6 +144,7 @@ void pool_worker_born(struct worker *worker)
     if (pool->closing && !pool_has_work(pool))
         worker_end_within_grace(worker);
     worker_watch(worker);
+    worker_await(worker);
     (void)worker_check_birth(worker);
 }
 

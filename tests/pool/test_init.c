@@ -140,6 +140,26 @@ STORY(a_replacement_is_made_ready_too)
 }
 
 /* Jobs wait, or are told; and when the workers can be made ready at last, all is as it should be. */
+static int stop_the_first(void *arg)
+{
+    if (atomic_fetch_add((_Atomic int *)arg, 1) == 0)
+        raise(SIGSTOP);
+    return 0;
+}
+
+STORY(who_is_stopped_before_it_is_ready_is_replaced)
+{
+    _Atomic int *births = td_shared_calloc(1, sizeof *births);
+    struct world w;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1, .worker_init = stop_the_first, .worker_arg = (void *)births});
+    expect_int(td_offload(w.pool, pass_gate, w.gate), 0);
+    expect_int(atomic_load(births), 2);
+    td_shared_free((void *)births);  /* its one worker is up, and it was the last to look there */
+    world_close(&w);
+    return 0;
+}
+
 STORY(a_failing_init_holds_the_jobs_until_it_succeeds)
 {
     struct world w;
@@ -239,7 +259,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ALL(each_worker_is_made_ready_once_before_any_job), ON_ALL(an_init_may_not_submit),
-        WITH_PROCESSES(a_replacement_is_made_ready_too), ON_ALL(a_failing_init_holds_the_jobs_until_it_succeeds),
+        WITH_PROCESSES(a_replacement_is_made_ready_too), WITH_PROCESSES(who_is_stopped_before_it_is_ready_is_replaced),
+        ON_ALL(a_failing_init_holds_the_jobs_until_it_succeeds),
         ON_ALL(a_job_that_waits_for_a_failing_init_has_its_deadline), ON_ALL(a_pool_that_never_was_ready_can_be_closed),
         ON_ALL(private_memory_is_for_threads),
     };
