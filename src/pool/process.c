@@ -300,7 +300,7 @@ static void process_hang_up(struct worker *worker)
  */
 static bool process_lost(struct worker *worker, bool asleep)
 {
-    char path[32], text[128], *name_end;
+    char path[32], text[128], *name_end, state;
     ssize_t n = -1;
     int fd;
 
@@ -314,7 +314,8 @@ static bool process_lost(struct worker *worker, bool asleep)
         return false;
     text[n] = 0;
     name_end = strrchr(text, ')');
-    return name_end && strlen(name_end) > 2 && strchr(asleep ? "TtS" : "Tt", name_end[2]);
+    state = name_end && strlen(name_end) > 2 ? name_end[2] : 0;
+    return state == 'T' || state == 't' || (asleep && state == 'S');
 }
 
 const struct worker_kind worker_process = {
