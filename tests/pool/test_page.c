@@ -6,14 +6,10 @@
 #include "pool/jobs.h"
 #include "pool/page.h"
 
-/* The page of the worker that the calling job runs in: it begins so many lines before the job's descriptor. */
+/* The page of the worker that the calling job runs in: it is mapped, and the first jobs' descriptors lie in its first 4 KiB. */
 static struct worker_page *own_page(void)
 {
-    char *at = (char *)job_running();
-
-    while (((struct worker_page *)(void *)at)->magic != PAGE_MAGIC)
-        at -= sizeof(struct job_slot);
-    return (struct worker_page *)(void *)at;
+    return (struct worker_page *)((uintptr_t)job_running() & ~(uintptr_t)4095);
 }
 
 static int lift_fence(void *arg)
