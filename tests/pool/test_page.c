@@ -3,6 +3,8 @@
  * Jobs that do harm to what their worker shares with its pool: they write over its page, close its descriptors, fork and leave it
  * to two. It costs them; those that come after them have a worker as good as the first.
  */
+#include <sys/prctl.h>
+
 #include "pool/jobs.h"
 #include "pool/page.h"
 
@@ -104,8 +106,11 @@ STORY(a_page_that_is_written_over_costs_one_job)
     return 0;
 }
 
+#define ASLEEP "tandem-asleep"
+
 static void sleep_for_ever(int signal)
 {
+    prctl(PR_SET_NAME, ASLEEP);
     for (;;)
         pause();
 }
@@ -120,35 +125,37 @@ static int take_pills(void *arg)
     return 0;
 }
 
-/* A job without a deadline, given to a worker that never begins it, though others are idle, or would be. */
+static bool is_asleep(int pid)
+{
+    struct process process;
+
+    return process_look(pid, &process) && strcmp(process.name, ASLEEP) == 0 && process.state == 'S';
+}
+
+/* Jobs without a deadline, one for each worker, of which one would never begin its own. */
 STORY(a_worker_that_does_not_begin_is_replaced)
 {
-    struct world w;
+    for (int workers = 1; workers <= 2; workers++) {
+        struct handed jobs[2];
+        struct world w;
+        td_scope scope;
 
-    for (unsigned workers = 1; workers <= 2; workers++) {
-        bool ended = true;
-        int jobs = 0;
-
-        world_open(&w, arg, (td_pool_opts){.workers = workers});
+        world_open(&w, arg, (td_pool_opts){.workers = (unsigned)workers});
         expect_int(td_offload(w.pool, take_pills, w.gate), 0);
         expect_int(kill(atomic_load(&w.gate->pid), SIGUSR1), 0);
-        while (ended && stats_of(&w).deaths == 0 && jobs < 200) {
-            struct handed handed;
-            td_scope scope;
-
-            td_scope_open(&scope);
-            td_scope_collect(&scope);
-            expect_int(hand(&w, &scope, &handed, pass_gate, w.gate, AS_THE_POOL), 0);
-            eventually(td_job_done(&handed.job));
-            ended = td_job_done(&handed.job);
-            td_job_cancel(&handed.job);
-            expect_int(td_job_wait(&handed.job), 0);
-            expect_int(td_scope_join(&scope), 0);
-            jobs++;
-        }
+        eventually(is_asleep(atomic_load(&w.gate->pid)));
+        td_scope_open(&scope);
+        td_scope_collect(&scope);
+        for (int i = 0; i < workers; i++)
+            expect_int(hand(&w, &scope, &jobs[i], stay_in_gate, w.gate, AS_THE_POOL), 0);
+        wait_entered(&w, workers);
+        open_gate(&w);
+        eventually((int)outcomes(&w) == 1 + workers);
+        td_pool_cancel(w.pool);  /* who waits for ever is not waited for */
+        expect_int(td_scope_join(&scope), 0);
         expect_int((long long)stats_of(&w).deaths, 1);
         expect_int((long long)stats_of(&w).deaths_by[TD_DEATH_STOPPED], 1);
-        expect_int(atomic_load(&w.gate->left), jobs);
+        expect_int((long long)stats_of(&w).ok, 1 + workers);
         world_close(&w);
     }
     return 0;
@@ -254,7 +261,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_PROCESSES(a_strict_worker_does_not_lift_the_fence_of_its_successor),
-        WITH_PROCESSES(a_page_that_is_written_over_costs_one_job), WITH_PROCESSES(a_worker_that_does_not_begin_is_replaced),
+        WITH_PROCESSES(a_page_that_is_written_over_costs_one_job),
+        NOT_UNDER_TSAN(WITH_PROCESSES(a_worker_that_does_not_begin_is_replaced))  /* it holds signals back */
         WITH_PROCESSES(a_worker_that_lost_its_descriptors_is_replaced),
         WITH_PROCESSES(a_job_that_returns_twice_leaves_nobody_behind),
     };
