@@ -295,8 +295,8 @@ static void process_hang_up(struct worker *worker)
 }
 
 /*
- * Third in /proc/PID/stat, behind the name in parentheses, is the state (proc(5)): T is stopped, t traced, S asleep. One that
- * was rung in time is not asleep but waits for a core, unless it is past hearing.
+ * Third in /proc/PID/stat, behind the name in parentheses, is the state (proc(5)): T is stopped, S asleep; t is a debugger's,
+ * which is left alone. One that was rung in time is not asleep but waits for a core, unless it is past hearing.
  */
 static bool process_lost(struct worker *worker, bool asleep)
 {
@@ -315,7 +315,7 @@ static bool process_lost(struct worker *worker, bool asleep)
     text[n] = 0;
     name_end = strrchr(text, ')');
     state = name_end && strlen(name_end) > 2 ? name_end[2] : 0;
-    return state == 'T' || state == 't' || (asleep && state == 'S');
+    return state == 'T' || (asleep && state == 'S');
 }
 
 const struct worker_kind worker_process = {
