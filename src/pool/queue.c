@@ -328,17 +328,21 @@ static bool dropping_helps(const td_pool *pool, const struct job *job)
     return count < pool->wanted + pool->queue_max && (bytes == 0 || bytes + job->bytes <= pool->bytes_max);
 }
 
+/* It takes the places of others, and not the room that somebody else waits for. */
 static bool drop_for(td_pool *pool, const struct job *job)
 {
+    bool owes_a_place = somebody_waits(pool, job->lane);
+
     call_back_given(pool);
     if (!dropping_helps(pool, job))
         return false;
-    while (!has_room(pool, job)) {
+    while (owes_a_place || !has_room(pool, job)) {
         struct job *oldest = oldest_droppable(pool);
 
         if (!oldest)
             return false;
         refuse_queued(oldest, TD_REFUSED_DROPPED, -EBUSY);
+        owes_a_place = false;
     }
     return true;
 }

@@ -172,7 +172,7 @@ STORY(who_waits_for_many_bytes_is_not_passed)
     static const size_t sizes[ALL] = {BLOCK, 2 * BLOCK, sizeof(struct turn), BLOCK / 2, sizeof(struct turn), sizeof(struct turn)};
     static const int order[] = {URGENT, SMALL, LARGE, LATE, LATER};
     struct row *row = td_shared_calloc(1, sizeof *row);
-    struct handed first, small, urgent, refused;
+    struct handed first, small, urgent, refused, dropper;
     struct turn *turns[ALL];
     struct call calls[3];
     struct world w;
@@ -189,13 +189,14 @@ STORY(who_waits_for_many_bytes_is_not_passed)
         expect_int((long long)stats_of(&w).depth, 1);
     }
     expect_int(hand(&w, &scope, &refused, take_turn, turns[REFUSED], (td_offload_opts){.when_full = TD_REJECT}), -EBUSY);
+    expect_int(hand(&w, &scope, &dropper, take_turn, turns[REFUSED], (td_offload_opts){.when_full = TD_DROP_OLDEST}), -EBUSY);
     expect_int(hand(&w, &scope, &urgent, take_turn, turns[URGENT], (td_offload_opts){.priority = TD_PRIORITY_HIGH}), 0);
     open_gate(&w);
     expect_int(td_scope_join(&scope), 0);
     expect_int(atomic_load(&row->count), COUNT(order));
     for (size_t i = 0; i < COUNT(order); i++)
         expect_int(row->who[i], order[i]);
-    expect_accounted(&w, 7);
+    expect_accounted(&w, 8);
     for (int i = 0; i < ALL; i++)
         td_shared_free(turns[i]);
     td_shared_free(row);
