@@ -230,7 +230,7 @@ typedef struct td_pool_stats {
     td_time ran_ns;                          /* in workers, all finished jobs together */
     td_time mean_ran_ns;                     /* moving average */
     double busy_share;                       /* of the workers' time, over the last second or so; 0 to 1 */
-    bool broken;                             /* it refuses work for now (TD_REFUSED_BROKEN) */
+    bool broken;                             /* it refuses work (TD_REFUSED_BROKEN), until it has had a pause */
 } td_pool_stats;
 
 /* Not a checkpoint. */

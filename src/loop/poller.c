@@ -12,11 +12,11 @@
 /* What one finds may make others come and go. */
 static bool each(struct loop *loop, bool arm)
 {
-    struct td_list todo, *at;
+    struct td_list rest, *at;
     bool some = false;
 
-    list_move_all(&todo, &loop->pollers);
-    while ((at = list_pop_front(&todo))) {
+    list_move_all(&rest, &loop->pollers);
+    while ((at = list_pop_front(&rest))) {
         struct loop_poller *poller = container_of(at, struct loop_poller, link);
 
         list_push_back(&loop->pollers, at);
@@ -30,13 +30,13 @@ bool loop_look(struct loop *loop)
     return each(loop, false);
 }
 
-static td_time expected(struct loop *loop, td_time now)
+static td_time expected(struct loop *loop)
 {
     td_time soonest = TD_FOREVER;
 
     for (struct td_list *at = loop->pollers.next; at != &loop->pollers; at = at->next) {
         struct loop_poller *poller = container_of(at, struct loop_poller, link);
-        td_time after = poller->expects(poller, now);
+        td_time after = poller->expects(poller);
 
         soonest = after < soonest ? after : soonest;
     }
@@ -56,7 +56,7 @@ static bool spin(struct loop *loop, td_time until)
         return false;
     }
     began = last = now = clock_real();
-    if (expected(loop, began) > SPIN_MAX_NS)
+    if (expected(loop) > SPIN_MAX_NS)
         return false;
     for (; now - began < SPIN_MAX_NS && now < until; last = now) {
         if (loop_look(loop)) {

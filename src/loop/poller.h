@@ -16,7 +16,7 @@ struct loop_poller {
     struct td_list link;                                        /* in loop->pollers while something is to be expected */
     bool (*look)(struct loop_poller *poller);                   /* takes what has come; true when that was something */
     bool (*arm)(struct loop_poller *poller);                    /* the loop is about to wait: asks for a wake-up, then looks */
-    td_time (*expects)(struct loop_poller *poller, td_time now);  /* nanoseconds until something comes, about; TD_FOREVER: far */
+    td_time (*expects)(struct loop_poller *poller);  /* nanoseconds until something comes, about; TD_FOREVER: far */
 };
 
 struct loop;

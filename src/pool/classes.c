@@ -93,12 +93,8 @@ void classes_grow(td_pool *pool)
 /* Has the thread end when it has done what it does, and waits for that. */
 static void end_thread(struct worker *worker)
 {
-    struct job_slot *slot = page_slot(worker->page, worker->tail);
-
-    if (worker->phase != WORKER_RETIRING) {
-        atomic_store(&slot->word, word_make(ticket_generation(worker->tail), worker->index, 0, JOB_STOP));
-        (void)page_ring(worker->page);
-    }
+    if (worker->phase != WORKER_RETIRING)
+        worker_send_token(worker);
     pthread_join(worker->thread, NULL);
 }
 
@@ -109,10 +105,7 @@ static void end_worker(struct worker *worker)
     timers_disarm(&worker->pool->loop->sched.timers, &worker->backoff);
     if (!simulated && worker->phase != WORKER_GONE && worker->phase != WORKER_PAUSED)
         end_thread(worker);
-    if (worker->left.pinned)
-        arena_unpin(arena_current(), worker->left.pinned);
-    if (worker->left.output)
-        arena_take_back(arena_current(), worker->left.output);
+    worker_free_left(worker);
 }
 
 static void end_pool(td_pool *pool)

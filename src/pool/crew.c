@@ -11,8 +11,6 @@
 #include "shared/arena.h"
 #include "tandem/log.h"
 
-#define WINDOW_NS 1000000000      /* of growth */
-
 static struct timers *timers_of(td_pool *pool)
 {
     return &pool->loop->sched.timers;
@@ -30,11 +28,17 @@ unsigned pool_in_service(const td_pool *pool)
     return count;
 }
 
-/* The retire token: it ends when it comes to it. */
+void worker_send_token(struct worker *worker)
+{
+    struct job_slot *slot = page_slot(worker->page, worker->tail);
+
+    atomic_store(&slot->word, word_make(ticket_generation(worker->tail), worker->index, 0, JOB_STOP));
+    (void)page_ring(worker->page);
+}
+
 static void retire(struct worker *worker)
 {
     td_pool *pool = worker->pool;
-    struct job_slot *slot = page_slot(worker->page, worker->tail);
 
     if (worker->phase == WORKER_PAUSED) {
         timers_disarm(timers_of(pool), &worker->backoff);
@@ -48,8 +52,7 @@ static void retire(struct worker *worker)
         pool->kind->stop(worker);
         return;
     }
-    atomic_store(&slot->word, word_make(ticket_generation(worker->tail), worker->index, 0, JOB_STOP));
-    (void)page_ring(worker->page);
+    worker_send_token(worker);
 }
 
 /* The one that has been idle longest goes first: its caches are cold. */
@@ -109,8 +112,7 @@ void worker_left_behind(struct job *job)
     worker->given[job->ticket % PAGE_SLOTS] = NULL;
     job->worker = NULL;
     pool->given--;
-    pool->busy--;
-    pool->loop->workers_busy -= !(pool->traits & POOL_WAITS);
+    worker_set_not_busy(worker);
     worker->phase = WORKER_STUCK;
     pool->stuck++;
     if (job->end_rc == -ETIMEDOUT)
@@ -121,15 +123,20 @@ void worker_left_behind(struct job *job)
     (void)pool_dispatch(pool);
 }
 
-void worker_came_back(struct worker *worker)
+void worker_free_left(struct worker *worker)
 {
-    td_pool *pool = worker->pool;
-
     if (worker->left.pinned)
         arena_unpin(arena_current(), worker->left.pinned);
     if (worker->left.output)
         arena_take_back(arena_current(), worker->left.output);
     worker->left = (struct left){0};
+}
+
+void worker_came_back(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+
+    worker_free_left(worker);
     pool->stuck--;
     worker_idle(worker);
     if (worker->phase == WORKER_IDLE)
@@ -155,7 +162,7 @@ double pool_busy_share(td_pool *pool, td_time now)
     td_time total = busy_total(pool, now), length = now - pool->busy_marked_at;
     unsigned have = pool_in_service(pool);
 
-    if (length < WINDOW_NS)
+    if (length < GROWTH_WINDOW_NS)
         return pool->busy_share;
     pool->busy_share = have ? (double)(total - pool->busy_mark_ns) / ((double)length * have) : 0;
     if (pool->busy_share > 1)
@@ -174,7 +181,7 @@ void pool_arm_window(td_pool *pool)
             pool->busy_marked_at = td_now();
             pool->busy_mark_ns = busy_total(pool, pool->busy_marked_at);
         }
-        timers_arm(timers_of(pool), &pool->window, td_after(WINDOW_NS));
+        timers_arm(timers_of(pool), &pool->window, td_after(GROWTH_WINDOW_NS));
     }
 }
 
@@ -195,5 +202,5 @@ void pool_window_over(struct td_timer *timer)
         pool_retire_surplus(pool);
     }
     if (pool_has_work(pool) || pool->wanted > pool->opts.workers)
-        timers_arm(timers_of(pool), timer, td_after(WINDOW_NS));
+        timers_arm(timers_of(pool), timer, td_after(GROWTH_WINDOW_NS));
 }

@@ -92,7 +92,7 @@ static void give(struct worker *worker, struct job *job, td_time now)
 
 static bool takes_more(const struct worker *worker, unsigned allowed)
 {
-    return worker->phase == WORKER_BUSY && !worker->slow && worker->kill_rc == 0 && !worker->reserved &&
+    return worker->phase == WORKER_BUSY && !worker->slow && !worker->reserved &&
            worker_outstanding(worker) < allowed;
 }
 
@@ -202,6 +202,7 @@ bool pool_dispatch(td_pool *pool)
         pool_wake_closer(pool);
     return given != NULL;
 }
+
 /* The worker has not begun what it was given first. Asked only while that is so: one that was rung is not asleep. */
 static bool not_begun_and_lost(struct worker *worker)
 {

@@ -18,13 +18,13 @@ static void disarm(td_pool *pool)
 bool pool_look(struct loop_poller *poller)
 {
     td_pool *pool = container_of(poller, td_pool, poller);
-    struct td_list todo, *at;
+    struct td_list rest, *at;
     bool some = false;
 
     if (pool->armed)
         disarm(pool);
-    list_move_all(&todo, &pool->watched);  /* an outcome may cancel jobs of other workers, and so change either list */
-    while ((at = list_pop_front(&todo))) {
+    list_move_all(&rest, &pool->watched);  /* an outcome may cancel jobs of other workers, and so change either list */
+    while ((at = list_pop_front(&rest))) {
         struct worker *worker = container_of(at, struct worker, link);
 
         list_push_back(&pool->watched, at);
@@ -56,11 +56,10 @@ bool pool_arm(struct loop_poller *poller)
     return some;
 }
 
-td_time pool_expects(struct loop_poller *poller, td_time now)
+td_time pool_expects(struct loop_poller *poller)
 {
     td_pool *pool = container_of(poller, td_pool, poller);
 
-    (void)now;
     if (pool->busy == 0 || pool_cores_free(pool) < 0 || pool->kind->one_job)
         return TD_FOREVER;
     return pool->estimates.mean ? pool->estimates.mean : SOON_NS;

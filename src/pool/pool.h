@@ -230,7 +230,7 @@ void worker_recover(struct worker *worker, int signal);
 /* look.c: the loop's looks. */
 bool pool_look(struct loop_poller *poller);
 bool pool_arm(struct loop_poller *poller);
-td_time pool_expects(struct loop_poller *poller, td_time now);
+td_time pool_expects(struct loop_poller *poller);
 
 /* worker.c: their lives. */
 int worker_prepare(td_pool *pool, unsigned index);
@@ -247,6 +247,8 @@ void pool_mended(struct td_timer *timer);
 
 /* crew.c: how many there are. */
 unsigned pool_in_service(const td_pool *pool);  /* workers that work, or soon will */
+void worker_send_token(struct worker *worker);  /* the retire token: it ends when it comes to it */
+void worker_free_left(struct worker *worker);   /* what a job still held that was answered without its thread */
 void pool_start_wanted(td_pool *pool);
 void pool_retire_surplus(td_pool *pool);
 void worker_left_behind(struct job *job);       /* a thread: its job is answered without it */

@@ -62,15 +62,23 @@ void worker_watch(struct worker *worker)
         list_push_back(&pool->loop->pollers, &pool->poller.link);
 }
 
+/* Where nothing is watched any more, the loop need not look. */
+static void leave_list(struct worker *worker)
+{
+    td_pool *pool = worker->pool;
+
+    list_remove(&worker->link);
+    if (list_empty(&pool->watched))
+        list_remove(&pool->poller.link);
+}
+
 void worker_idle(struct worker *worker)
 {
     td_pool *pool = worker->pool;
 
     worker->phase = WORKER_IDLE;
-    list_remove(&worker->link);
+    leave_list(worker);
     list_push_front(&pool->idle[worker->reserved], &worker->link);
-    if (list_empty(&pool->watched))
-        list_remove(&pool->poller.link);
     if (pool->alive - pool->stuck > pool->wanted || (pool->closing && !pool_has_work(pool)))
         pool_retire_surplus(pool);
 }
@@ -81,9 +89,7 @@ void worker_gone(struct worker *worker)
 
     assert(worker->head == worker->tail && worker->phase != WORKER_GONE);
     timers_disarm(timers_of(pool), &worker->backoff);
-    list_remove(&worker->link);
-    if (list_empty(&pool->watched))
-        list_remove(&pool->poller.link);
+    leave_list(worker);
     worker->phase = WORKER_GONE;
     if (worker->page)
         pool->stats.notices_sent += atomic_exchange(&worker->page->notices, 0);
@@ -196,7 +202,7 @@ void worker_kill(struct worker *worker, int rc, td_death cause)
 static void start_later(struct worker *worker, td_time wait_ns)
 {
     worker->phase = WORKER_PAUSED;
-    list_remove(&worker->link);
+    leave_list(worker);
     timers_arm(timers_of(worker->pool), &worker->backoff, td_after(wait_ns));
 }
 
@@ -321,9 +327,7 @@ void pool_worker_died(struct worker *worker, int signal, td_death cause, const c
         pool_worker_gone(worker);
         return;
     }
-    list_remove(&worker->link);
-    if (list_empty(&pool->watched))
-        list_remove(&pool->poller.link);
+    leave_list(worker);
     if (worker->phase == WORKER_STARTING && up < 0) {
         pool_worker_failed(worker, up);
         return;

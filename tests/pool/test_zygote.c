@@ -55,7 +55,7 @@ static int kill_zygote_anywhere(void *arg)
         expect_int(td_offload(w.pool, pass_gate, w.gate), 0);
         td_scope_open(&scope);
         spawn_call(&w, &scope, &call, end_itself);
-        eventually(call.ends == 1);  /* its successor is asked for now, and the zygote is at work on it */
+        eventually(call.ends == 1);  /* its successor has been asked for, and the zygote is at work on it */
         for (until = td_now() + i * 15000; td_now() < until;)
             ;
         children_signal("tandem-zygote", SIGKILL);
