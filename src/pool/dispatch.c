@@ -148,6 +148,15 @@ static void keep_patience(td_pool *pool, td_time now, td_time for_ns)
     timers_arm(timers, &pool->patience, now + for_ns);
 }
 
+/*
+ * A worker process may be stopped, or have written over what it shares with us, and then it does not tell us of anything: it is
+ * looked at now and then. Not in virtual time, which would go on with each look.
+ */
+static bool needs_looking_after(const td_pool *pool)
+{
+    return pool->kind->lost && !pool->loop->virtual;
+}
+
 /* High jobs first have the workers that are reserved for them. */
 static struct worker *reserved_for_next(td_pool *pool)
 {
@@ -185,7 +194,7 @@ bool pool_dispatch(td_pool *pool)
             pool->warm = worker;
         if (worker_outstanding(worker) > 1)
             keep_patience(pool, now, PATIENCE_NS);
-        else if (pool->kind->lost)
+        else if (needs_looking_after(pool))
             keep_patience(pool, now, BEGIN_NS);
         if (pool->waiting > 0)
             queue_admit_waiting(pool);
@@ -247,7 +256,6 @@ static bool ended_as_lost(struct worker *worker, td_time now)
     if (!job || !worker->pool->kind->lost ||
         word_state(atomic_load(&page_slot(worker->page, worker->head)->word)) != JOB_READY)
         return false;
-    keep_patience(worker->pool, now, BEGIN_NS);
     if (now - job->given_at < BEGIN_NS || !not_begun_and_lost(worker))
         return false;
     worker_end_lost(worker);
@@ -256,7 +264,7 @@ static bool ended_as_lost(struct worker *worker, td_time now)
 
 void worker_await(struct worker *worker)
 {
-    if (worker->pool->kind->lost)
+    if (needs_looking_after(worker->pool))
         keep_patience(worker->pool, td_now(), BEGIN_NS);
 }
 
@@ -292,6 +300,8 @@ void pool_patience_over(struct td_timer *timer)
         (void)worker_collect(worker);
         if (worker->phase != WORKER_BUSY)
             continue;
+        if (needs_looking_after(pool))
+            keep_patience(pool, now, BEGIN_NS);
         worker->slow = worker->head == worker->head_seen;
         worker->head_seen = worker->head;
         if (ended_as_lost(worker, now))

@@ -115,6 +115,35 @@ static void sleep_for_ever(int signal)
         pause();
 }
 
+static int wipe_in_the_end(void *arg)
+{
+    stay_in_gate(arg);
+    memset(own_page(), 0, sizeof(struct worker_page));
+    return 0;
+}
+
+/* Its word is gone, and so is the loop's wish to be told: nobody would hear of it, were it not looked at. */
+STORY(a_page_that_is_wiped_after_a_while_is_noticed)
+{
+    struct world w;
+    struct call call;
+    td_scope scope;
+
+    world_open(&w, arg, (td_pool_opts){.workers = 1});
+    td_scope_open(&scope);
+    call = (struct call){w.pool, wipe_in_the_end, w.gate, {0}, .rc = 1};
+    expect_int(td_spawn(&scope, submit, &call), 0);
+    wait_entered(&w, 1);
+    td_sleep(td_ms(250));  /* the look after 100 ms is over, and others must follow */
+    open_gate(&w);
+    expect_int(td_scope_join(&scope), 0);
+    expect_int(call.rc, -EOWNERDEAD);
+    expect_int((long long)stats_of(&w).deaths_by[TD_DEATH_CORRUPT], 1);
+    expect_int(td_offload(w.pool, no_task, NULL), 0);
+    world_close(&w);
+    return 0;
+}
+
 /* From the next SIGUSR1 on its worker sleeps where no ring of the pool's is heard. */
 static int take_pills(void *arg)
 {
@@ -261,7 +290,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_PROCESSES(a_strict_worker_does_not_lift_the_fence_of_its_successor),
-        WITH_PROCESSES(a_page_that_is_written_over_costs_one_job),
+        WITH_PROCESSES(a_page_that_is_written_over_costs_one_job), WITH_PROCESSES(a_page_that_is_wiped_after_a_while_is_noticed),
         NOT_UNDER_TSAN(WITH_PROCESSES(a_worker_that_does_not_begin_is_replaced))  /* it holds signals back */
         WITH_PROCESSES(a_worker_that_lost_its_descriptors_is_replaced),
         WITH_PROCESSES(a_job_that_returns_twice_leaves_nobody_behind),
