@@ -236,6 +236,17 @@ class Server:
         time.sleep(0.05)
         return [pid for pid, ticks in before.items() if processor_ticks(pid) > ticks]
 
+    def working_ticks(self):
+        """Processor time so far of everything but its main thread: of the workers, threads or processes."""
+        return sum(processor_ticks(pid, task.name) for pid in [self.pid, *self.processes()]
+                   for task in pathlib.Path(f'/proc/{pid}/task').glob('*') if int(task.name) != self.pid)
+
+    def wait_begun(self, ticks, depth=0):
+        """Until one worker has a job, and has begun it: since `ticks` of working_ticks() it has computed. (A worker is busy
+        as soon as a job is given to it, and the job may still be taken back then.)"""
+        self.wait_pool(busy=1, depth=depth)
+        wait_until(lambda: self.working_ticks() >= ticks + 2, 'a worker that computes', 10 * self.slack)
+
     def rss_kib(self):
         status = pathlib.Path(f'/proc/{self.pid}/status').read_text()
         return int(re.search(r'VmRSS:\s+(\d+) kB', status)[1])
@@ -301,10 +312,10 @@ def process_state(pid):
     return State(name, int(rest[1]), rest[0])
 
 
-def processor_ticks(pid):
-    """User and system time so far; 0 when the process is gone."""
+def processor_ticks(pid, thread=None):
+    """User and system time so far, of one of its threads or all; 0 when the process is gone."""
     try:
-        text = pathlib.Path(f'/proc/{pid}/stat').read_text()
+        text = pathlib.Path(f'/proc/{pid}/task/{thread}/stat' if thread else f'/proc/{pid}/stat').read_text()
     except OSError:
         return 0
     fields = text[text.rindex(')') + 2:].split()

@@ -9,7 +9,7 @@ import threading
 
 from raw import TEXT, Connection, WebSocket, frame, request
 from runner import main
-from server import check, equal
+from server import check, equal, wait_channels, wait_until
 
 LONG_MS = 50000   # no test waits for it
 
@@ -97,8 +97,9 @@ def a_running_job_goes_on(run):
     for kind in ('processes', 'threads'):
         with run.serve('--pool', '1', '--pool-kind', kind) as server:
             for number, way in enumerate((Connection.close, Connection.reset)):
+                ticks = server.working_ticks()
                 raw = asks(server, 'burn', ms=300)
-                server.wait_pool(busy=1)
+                server.wait_begun(ticks)
                 way(raw)
                 server.wait_pool(busy=0)
                 equal(outcomes(server), {'ok': number + 1}, f'outcomes with {kind}')
@@ -120,6 +121,8 @@ def with_cancel_running_it_is_asked_and_then_killed(run):
         equal(server.metrics().value('pool_worker_deaths_total'), 0, 'deaths of workers whose jobs listen')
         raw = asks(server, 'hang')
         server.wait_pool(busy=1)
+        wait_until(lambda: any('futex' not in channel for pid in server.workers() for channel in wait_channels(pid)),
+                   'a worker that hangs, and does not wait for work')
         raw.reset()
         server.wait_pool(busy=0)
         equal((outcomes(server), deaths(server, 'cancel')), ({'cancelled': 3}, 1), 'a job that does not listen')
@@ -172,9 +175,10 @@ def who_leaves_a_chat_takes_its_jobs_along(run):
     for flags, running in (((), {'ok': 1}), (('--cancel-running',), {})):
         with run.serve('--pool', '1', *flags) as server:
             chat = WebSocket(server, '/chat/r?name=ann')
+            ticks = server.working_ticks()
             for number in range(4):
                 chat.send(frame(TEXT, json.dumps({'type': 'compute', 'id': str(number), 'op': 'burn', 'ms': 800}).encode()))
-            server.wait_pool(busy=1, depth=3)
+            server.wait_begun(ticks, depth=3)
             chat.reset()
             server.wait_pool(busy=0)
             equal(outcomes(server), {'cancelled': 4 - running.get('ok', 0), **running}, f'outcomes with {flags}')
