@@ -54,6 +54,7 @@ typedef struct td_opts {
     size_t shared_bytes_max;  /* bytes of shared memory at the most; 0: half of the machine's memory, or of the container's */
     uint64_t seed;            /* of td_random, and of all that the simulation decides; 0 asks the system for one */
     bool virtual_time;        /* the clock stands while tasks run and jumps to the next timer when all wait; so with sim */
+    bool receive_one_shot;    /* streams receive one operation after the other, each with a buffer of its own: for comparing */
     bool keep_signals;        /* leave SIGINT, SIGTERM and SIGQUIT alone */
     const char *trace_path;   /* write what every task did, and when, to this file (Trace Event format); NULL: do not */
 } td_opts;

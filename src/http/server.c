@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "sync/cases.h"
 #include "tandem/error.h"
 #include "tandem/log.h"
 
@@ -18,24 +17,6 @@
 #define REFUSING_MAX 64           /* of those at a time: even saying no has its limit, and more wait to be accepted */
 #define ACCEPT_PAUSE_NS 50000000  /* when the system is short of descriptors or memory */
 #define BODY_FIRST 1024
-
-ssize_t http_fill(td_http *http)
-{
-    ssize_t n;
-
-    if (http->begin == http->end)
-        http->begin = http->end = 0;
-    if (http->begin > 0 && http->end == HTTP_INPUT_BYTES) {
-        memmove(http->input, http->input + http->begin, http->end - http->begin);
-        http->end -= http->begin;
-        http->begin = 0;
-    }
-    assert(http->end < HTTP_INPUT_BYTES);
-    n = td_stream_read(http->stream, http->input + http->end, HTTP_INPUT_BYTES - http->end);
-    if (n > 0)
-        http->end += (size_t)n;
-    return n;
-}
 
 int http_send(td_http *http, struct block *block, size_t bytes)
 {
@@ -128,7 +109,7 @@ static int encourage(td_http *http)
     struct block *block;
     int rc;
 
-    if (!http_expects_continue(http->decoder) || http->begin < http->end)
+    if (!http_expects_continue(http->decoder) || http->stream->input)
         return 0;
     block = block_new(sizeof text - 1);
     if (!block)
@@ -146,25 +127,30 @@ static int encourage(td_http *http)
 static int decode_until(td_http *http, enum http_event until)
 {
     for (;;) {
-        struct http_step step = http_decode(http->decoder, http->input + http->begin, http->end - http->begin);
-        ssize_t n;
+        size_t size;
+        const unsigned char *bytes = stream_peek(http->stream, &size);
+        struct http_step step = http_decode(http->decoder, bytes, size);
+        int rc;
 
-        http->begin += step.used;
-        if (step.event == HTTP_FAIL) {
-            refuse(http, step.status, step.why);
-            return 0;
-        }
         if (step.event == HTTP_BODY && keep_body(http, step.body, step.body_size) < 0) {
             refuse(http, 503, "out of memory");
+            return 0;
+        }
+        if (step.used)
+            stream_consume(http->stream, step.used);
+        if (step.event == HTTP_FAIL) {
+            refuse(http, step.status, step.why);
             return 0;
         }
         if (step.event == until)
             return 1;
         if (step.event != HTTP_MORE)
             continue;
-        n = http_fill(http);
-        if (n <= 0)
-            return (int)n;
+        if (http->stream->input)
+            continue;
+        rc = stream_wait_input(http->stream);
+        if (rc <= 0)
+            return rc;
     }
 }
 
@@ -189,19 +175,19 @@ static int decode_within(td_http *http, enum http_event until, td_time limit_ns)
 static int wait_for_request(td_http *http)
 {
     td_scope scope;
-    ssize_t n;
+    int rc;
 
-    if (http->begin < http->end)
+    if (http->stream->input)
         return 1;
     if (http->server->draining && http->before_drain)
         return 0;
     td_scope_open(&scope);
     td_scope_deadline(&scope, td_after(http->server->opts.idle_timeout));
     http->idle = &scope;
-    n = http_fill(http);
+    rc = stream_wait_input(http->stream);
     http->idle = NULL;
     td_scope_join(&scope);
-    return n > 0 ? 1 : 0;
+    return rc > 0 ? 1 : 0;
 }
 
 static int handle(td_http *http)
@@ -255,9 +241,8 @@ static int open_connection(td_http *http)
     struct http_limits limits = {.head_bytes_max = http->server->opts.head_bytes_max, .fields_max = 100,
                                  .body_bytes_max = http->server->opts.body_bytes_max};
 
-    http->input = malloc(HTTP_INPUT_BYTES);
     http->decoder = http_decoder_open(&limits);
-    return http->input && http->decoder ? 0 : -ENOMEM;
+    return http->decoder ? 0 : -ENOMEM;
 }
 
 static int connection_main(void *arg)
@@ -274,7 +259,6 @@ static int connection_main(void *arg)
     stream_close_gently(http->stream, http->refused ? REFUSED_NS : GOODBYE_NS);
     if (http->decoder)
         http_decoder_close(http->decoder);
-    free(http->input);
     free(http->body);
     list_remove(&http->link);
     if (http->refused) {
@@ -458,7 +442,7 @@ const char *td_http_body(const td_http *http, size_t *size)
 
 td_case td_on_gone(td_http *http)
 {
-    return (td_case){.kind = &case_ended, .on = &http->stream->file};
+    return stream_on_gone(http->stream);
 }
 
 int td_http_query(const td_http *http, const char *name, char *value, size_t value_size)

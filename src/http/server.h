@@ -10,7 +10,6 @@
 #include "tandem/http.h"
 #include "tandem/sync.h"
 
-#define HTTP_INPUT_BYTES 4096
 #define HTTP_PATH_MAX 1024
 #define HTTP_QUEUE_BYTES (256 * 1024)  /* answers that may wait for a slow reader before the handler does */
 
@@ -32,8 +31,6 @@ struct td_http {
     td_http_server *server;
     td_stream *stream;
     struct http_decoder *decoder;
-    unsigned char *input;       /* HTTP_INPUT_BYTES */
-    size_t begin, end;          /* of what the input holds and nobody has consumed */
     char *body;
     size_t body_size, body_room;
     const char *query;
@@ -44,9 +41,6 @@ struct td_http {
     void (*finish)(td_http *http, int rc);
     void *upgraded;
 };
-
-/* Reads more input behind what is there. Returns the count, 0 at the end, or a negative errno. */
-ssize_t http_fill(td_http *http);
 
 /*
  * Queues a block and waits while the queue is charged with more than `bytes`, for the server's send_timeout at the

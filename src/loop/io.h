@@ -54,6 +54,7 @@ struct io_file {
     bool registered;               /* epoll: known to the kernel's set */
     bool readable, writable;       /* epoll: worth a try; uring: `readable` when the last receive left more behind */
     bool hung_up;                  /* epoll: end or error seen; reading must be tried, no further edge will come */
+    bool receives;                 /* epoll: it is an io_receiver's, which is armed */
     struct io_op *reading, *writing;  /* epoll: parked operations; at most one each way */
 };
 
@@ -80,6 +81,7 @@ struct io_op {
 
 struct loop;
 struct backend;
+struct io_receiver;   /* loop/receive.h */
 struct socket_table;  /* loop/sockets.h */
 
 struct backend_table {
@@ -100,6 +102,12 @@ struct backend_table {
     bool (*start)(struct backend *backend, struct io_op *op);
     /* Asks a started operation to end. `done` is called now or at a later poll, with -ECANCELED or what came first. */
     void (*cancel)(struct backend *backend, struct io_op *op);
+    /*
+     * Begins receiving, as loop_receive says. False: it has no such thing (any more), and operations do it one by one. Either
+     * of these may be NULL.
+     */
+    bool (*receive)(struct backend *backend, struct io_receiver *receiver);
+    void (*receive_stop)(struct backend *backend, struct io_receiver *receiver);
     /* Tells the backend that a descriptor will be closed; nothing is under way on it. */
     void (*forget)(struct backend *backend, struct io_file *file);
     /*

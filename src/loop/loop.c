@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -13,6 +14,7 @@
 #include "debug/report.h"
 #include "loop/fleet.h"
 #include "loop/mask.h"
+#include "loop/receive.h"
 #include "task/census.h"
 
 #define STALL_AFTER_DEFAULT_NS 25000000
@@ -164,6 +166,7 @@ int loop_open(struct loop *loop, const td_opts *opts)
     memcpy(loop->name, "the loop", sizeof "the loop");
     loop->order_note.receive = carry_out;
     loop->keep_signals = opts->keep_signals;
+    loop->receive_one_shot = opts->receive_one_shot;
     loop->stall_after_ns = opts->stall_after > 0 ? opts->stall_after : STALL_AFTER_DEFAULT_NS;
     rc = open_seed(loop, opts->seed);
     if (rc == 0)
@@ -209,6 +212,8 @@ close_sched:
 
 void loop_close(struct loop *loop)
 {
+    struct io_sender *sender;
+
     if (loop->mailboxes > 0)
         fail("%zu mailboxes were not freed before %s ended, and others could still send to it; call td_mailbox_free on every "
              "path", loop->mailboxes, loop->name);
@@ -219,6 +224,10 @@ void loop_close(struct loop *loop)
         ;
     loop_forget(loop, &loop->wake_file);
     loop->table->close(loop->backend);
+    while ((sender = loop->senders)) {
+        loop->senders = sender->next;
+        free(sender);
+    }
     close(loop->wake_file.fd);
     take_notes(loop);  /* to tasks that have ended since: what sent them counts on their return */
     clock_adopt(NULL);

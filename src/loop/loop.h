@@ -53,6 +53,8 @@ struct loop {
     int spin_luck;                 /* below 0: so many chances to spin are let pass */
     size_t io_pending;             /* operations under way that can still make a task ready */
     size_t outside_pending;        /* jobs under way in pools: likewise */
+    struct io_sender *senders;     /* spare ones (loop/receive.h) */
+    bool receive_one_shot;
     struct io_file wake_file;      /* an eventfd: notes have come */
     struct io_op wake_op;
     uint64_t wake_count;

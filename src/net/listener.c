@@ -102,7 +102,7 @@ int td_connect(td_stream **stream, const char *text)
     rc = stream_adopt(loop_of(self), fd, &made);
     if (rc < 0)
         return rc;
-    op.file = &made->file;
+    op.file = stream_socket(made);
     op.address.at = (struct sockaddr *)&address;
     op.address.size = size;
     rc = loop_io(self, &op, "a connection to be made");

@@ -1,364 +1,302 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariants: 1. `bytes` is the sum of the queued blocks' sizes less head_sent. 2. While blocks are queued and
- * there is no error, a send is under way or the stream is in its loop's list of turn ends. 3. With an error the
- * queue is empty.
+ * Streams of any kind: input, and what tasks do with a stream. Output's queue is in net/output.c.
+ *
+ * Invariants: 1. `input_bytes` is the sum of what the chain holds. 2. While `wanted`, input has not ended, and less than the
+ * credit is held, the kind is `reading`. 3. Who waits for input counts in the loop's io_pending: only they make a deadlock of
+ * others none.
  */
 #include "net/stream.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/fail.h"
+#include "net/output.h"
 #include "sync/cases.h"
+#include "sync/waiters.h"
 
-#define QUEUE_FIRST 4
-#define SINK_BYTES 4096
-#define FLUSH_CALLS 16  /* in one go, before others get their turn */
+#define KEEP_BYTES_MAX 1024  /* input that nobody waits for keeps no buffer of the loop's when it is smaller */
 
-struct block *block_new(size_t size)
+/* The slot of who waits for the end alone. */
+static const char for_the_end;
+
+void stream_init(td_stream *stream, const struct stream_kind *kind, struct loop *loop)
 {
-    struct block *block = size <= SIZE_MAX / 2 ? malloc(sizeof *block + size) : NULL;
-
-    if (!block)
-        return NULL;
-    block->refs = 1;
-    block->size = size;
-    return block;
-}
-
-void block_release(struct block *block)
-{
-    if (block && --block->refs == 0)
-        free(block);
-}
-
-static void flush(struct turn_end *end);
-
-int stream_adopt(struct loop *loop, int fd, td_stream **out)
-{
-    td_stream *stream = calloc(1, sizeof *stream);
-
-    if (!stream) {
-        loop->table->sockets->close(loop, fd);
-        return -ENOMEM;
-    }
-    loop->table->sockets->tune(loop, fd);  /* written once a turn, so Nagle's algorithm could only delay */
+    stream->kind = kind;
     stream->loop = loop;
-    io_file_init(&stream->file, fd);
-    list_init(&stream->flush.link);
-    stream->flush.run = flush;
+    stream->input_end = 1;
+    stream->input_max = STREAM_INPUT_MAX;
+    list_init(&stream->readers);
     list_init(&stream->waiters);
-    *out = stream;
-    return 0;
+    output_init(stream);
 }
 
-/* A task that waits for the queue to shrink to `bytes`. */
-struct sent_wait {
-    struct wait wait;
-    struct td_list link;
-    struct td_task *task;
-    size_t bytes;
-};
-
-static void wake_waiters(td_stream *stream)
+static bool is_for_the_end(const struct waiter *waiter)
 {
-    for (struct td_list *at = stream->waiters.next, *next; at != &stream->waiters; at = next) {
-        struct sent_wait *waiter = container_of(at, struct sent_wait, link);
+    return waiter->slot == &for_the_end;
+}
 
-        next = at->next;
-        if (stream->error || stream_charge(stream) <= waiter->bytes) {
-            list_remove(at);
-            task_unpark(waiter->task, stream->error);
-        }
+static struct waiter *first_reader(td_stream *stream, bool ended)
+{
+    for (struct td_list *at = stream->readers.next; at != &stream->readers; at = at->next) {
+        struct waiter *waiter = container_of(at, struct waiter, link);
+
+        if (ended || !is_for_the_end(waiter))
+            return waiter;
     }
+    return NULL;
 }
 
-static void drop_first(td_stream *stream)
+/* What a reader is told: 0, or what receiving failed with. */
+static int state(const td_stream *stream)
 {
-    struct block *block = stream->queue[stream->head];
+    return stream->input || stream->input_end > 0 ? 0 : stream->input_end;
+}
 
-    stream->bytes -= block->size - stream->head_sent;
-    stream->head_sent = 0;
-    stream->head = (stream->head + 1) % stream->room;
-    stream->count--;
-    block_release(block);
-    if (stream->count == 0 && stream->room > QUEUE_FIRST) {
-        free(stream->queue);  /* a burst is no reason to hold its memory for good */
-        stream->queue = NULL;
-        stream->room = stream->head = 0;
+static void tell(td_stream *stream, bool ended)
+{
+    struct waiter *waiter;
+
+    while ((waiter = first_reader(stream, ended))) {
+        list_remove(&waiter->link);
+        if (waiter->woken)
+            waiter->woken(waiter, is_for_the_end(waiter) ? 0 : state(stream));
+        else
+            task_unpark(waiter->task, 0);
     }
+    if (stream->on_input)
+        stream->on_input(stream);
 }
 
-/* Takes note of `sent` bytes that left, or of an error. */
-static void advance(td_stream *stream, int sent)
+/* Bytes that it may hold: more while somebody wants to know of the end behind them. */
+static uint32_t credit(const td_stream *stream)
 {
-    if (sent == -EINTR || sent == -EAGAIN)
+    for (const struct td_list *at = stream->readers.next; at != &stream->readers; at = at->next)
+        if (is_for_the_end(container_of(at, struct waiter, link)))
+            return STREAM_GONE_MAX;
+    return stream->input_max;
+}
+
+static void read_on(td_stream *stream)
+{
+    if (stream->reading || !stream->wanted || stream->input_end <= 0 || stream->input_bytes >= credit(stream))
         return;
-    if (sent < 0) {
-        stream->error = sent;
-        while (stream->count > 0)
-            drop_first(stream);
-        /* Posting told nobody, and not every error ends a connection (ENOBUFS): whoever reads is to see that it is over. */
-        if (sent != -ECANCELED)
-            stream_break(stream);
+    stream->reading = true;
+    stream->kind->read(stream, true);
+}
+
+/* A small piece that is not consumed at once does not keep one of the loop's buffers from the others. */
+static struct input *without_home(struct input *input)
+{
+    struct input *copy = input_new(input->bytes + input->begin, input->end - input->begin);
+
+    if (!copy)
+        return input;
+    input_free(input);
+    return copy;
+}
+
+void stream_input_came(td_stream *stream, struct input *input)
+{
+    uint32_t size = input->end - input->begin;
+
+    if (input->home && (stream->input ? size <= KEEP_BYTES_MAX : inbox_is_tight(input->home)))
+        input = without_home(input);
+    input->next = NULL;
+    if (stream->input)
+        stream->input_last->next = input;
+    else
+        stream->input = input;
+    stream->input_last = input;
+    stream->input_bytes += size;
+    if (stream->reading && stream->input_bytes >= credit(stream)) {
+        stream->reading = false;
+        stream->kind->read(stream, false);
+    }
+    tell(stream, false);
+}
+
+void stream_input_ended(td_stream *stream, int rc)
+{
+    if (stream->input_end <= 0)
         return;
-    }
-    while (sent > 0) {
-        size_t left = stream->queue[stream->head]->size - stream->head_sent;
-
-        if ((size_t)sent < left) {
-            stream->head_sent += (size_t)sent;
-            stream->bytes -= (size_t)sent;
-            return;
-        }
-        sent -= (int)left;
-        drop_first(stream);
-    }
+    stream->reading = false;
+    stream->input_end = rc;
+    tell(stream, true);
 }
 
-static void sent_some(struct io_op *op, int result)
+void stream_consume(td_stream *stream, size_t size)
 {
-    td_stream *stream = container_of(op, td_stream, send_op);
+    struct input *input = stream->input;
 
-    stream->sending = false;
-    advance(stream, result);
-    wake_waiters(stream);
-    flush(&stream->flush);
+    input->begin += (uint32_t)size;
+    stream->input_bytes -= (uint32_t)size;
+    if (input->begin < input->end)
+        return;
+    stream->input = input->next;
+    input_free(input);
+    if (!stream->reading && stream->input_bytes <= stream->input_max / 2)
+        read_on(stream);
 }
 
-/* Describes the head of the queue to sendmsg. */
-static void gather(td_stream *stream)
+int stream_unread(td_stream *stream, const void *bytes, size_t size)
 {
-    unsigned n = stream->count < STREAM_IOV ? stream->count : STREAM_IOV;
+    struct input *input = input_new(bytes, size);
 
-    for (unsigned i = 0; i < n; i++) {
-        struct block *block = stream->queue[(stream->head + i) % stream->room];
-        size_t skip = i == 0 ? stream->head_sent : 0;
-
-        stream->iov[i] = (struct iovec){block->bytes + skip, block->size - skip};
-    }
-    stream->message = (struct msghdr){.msg_iov = stream->iov, .msg_iovlen = n};
-}
-
-static void flush(struct turn_end *end)
-{
-    td_stream *stream = container_of(end, td_stream, flush);
-
-    for (int calls = 0; stream->count > 0 && !stream->sending && !stream->writing && !stream->error; calls++) {
-        if (calls == FLUSH_CALLS) {
-            loop_at_turn_end(stream->loop, end);
-            return;
-        }
-        gather(stream);
-        stream->send_op = (struct io_op){.kind = IO_SEND, .file = &stream->file, .done = sent_some,
-                                         .message = &stream->message};
-        stream->sending = true;
-        if (!loop_io_start(stream->loop, &stream->send_op))
-            return;
-        stream->sending = false;
-        advance(stream, stream->send_op.result);
-        wake_waiters(stream);
-    }
-}
-
-/* Before a block is refused: what the socket takes at once does not count. Returns 0, or what sending failed with. */
-static int flush_now(td_stream *stream)
-{
-    int n = 1;
-
-    while (n > 0 && stream->count > 0 && !stream->sending && !stream->writing && !stream->error) {
-        gather(stream);
-        n = stream->loop->table->sockets->send_now(stream->loop, stream->file.fd, &stream->message);
-        advance(stream, n);
-    }
-    wake_waiters(stream);
-    return stream->error;
-}
-
-static int grow(td_stream *stream)
-{
-    unsigned room = stream->room ? stream->room * 2 : QUEUE_FIRST;
-    struct block **queue = malloc(room * sizeof(struct block *));
-
-    if (!queue)
+    if (!input)
         return -ENOMEM;
-    for (unsigned i = 0; i < stream->count; i++)
-        queue[i] = stream->queue[(stream->head + i) % stream->room];
-    free(stream->queue);
-    stream->queue = queue;
-    stream->head = 0;
-    stream->room = room;
+    input->next = stream->input;
+    stream->input = input;
+    if (!input->next)
+        stream->input_last = input;
+    stream->input_bytes += (uint32_t)size;
     return 0;
 }
 
-int stream_post(td_stream *stream, struct block *block, size_t bytes_max)
-{
-    if (stream->loop->sched.forked)
-        return -EOWNERDEAD;  /* it would speak on its parent's socket */
-    if (stream->error)
-        return stream->error;
-    if (stream->count > 0 && stream_charge(stream) + block->size > bytes_max) {
-        if (flush_now(stream) < 0)
-            return stream->error;
-        if (stream->count > 0 && stream_charge(stream) + block->size > bytes_max)
-            return -EBUSY;
-    }
-    if (block->size == 0)
-        return 0;
-    if (stream->count == stream->room && grow(stream) < 0)
-        return -ENOMEM;
-    block->refs++;
-    stream->queue[(stream->head + stream->count++) % stream->room] = block;
-    stream->bytes += block->size;
-    if (!stream->sending)
-        loop_at_turn_end(stream->loop, &stream->flush);
-    return 0;
-}
-
-void stream_drop_backlog(td_stream *stream, bool keep_last)
-{
-    /* A send under way reads the blocks it was given, so as many as that stay; else the one that left in part. */
-    unsigned keep = stream->sending ? (unsigned)stream->message.msg_iovlen : stream->head_sent > 0;
-    struct block *last = NULL;
-
-    if (keep_last && stream->count > keep)
-        last = stream->queue[(stream->head + --stream->count) % stream->room];
-    while (stream->count > keep) {
-        struct block *block = stream->queue[(stream->head + --stream->count) % stream->room];
-
-        stream->bytes -= block->size;
-        block_release(block);
-    }
-    if (last)
-        stream->queue[(stream->head + stream->count++) % stream->room] = last;
-    wake_waiters(stream);
-}
-
-static void sent_wait_abort(struct wait *wait)
-{
-    struct sent_wait *waiter = container_of(wait, struct sent_wait, wait);
-
-    list_remove(&waiter->link);
-    task_unpark(waiter->task, -ECANCELED);
-}
-
-int stream_wait_sent(td_stream *stream, size_t bytes)
+int stream_wait_input(td_stream *stream)
 {
     struct td_task *self = task_self(__func__);
-    struct sent_wait waiter = {.wait = {sent_wait_abort, "a peer to read", 0}, .task = self, .bytes = bytes};
     int rc = task_checkpoint(self);
 
     if (rc < 0)
         return rc;
-    if (stream->error || stream_charge(stream) <= bytes)
-        return stream->error;
-    list_init(&waiter.link);
-    list_push_back(&stream->waiters, &waiter.link);
-    return task_park(self, &waiter.wait);
+    stream->wanted = true;
+    read_on(stream);
+    while (rc >= 0 && !stream->input && stream->input_end > 0) {
+        stream->loop->io_pending++;
+        rc = waiters_park(&stream->readers, self, "bytes from a peer", NULL);
+        stream->loop->io_pending--;
+    }
+    return rc < 0 ? rc : stream->input ? 1 : stream->input_end;
 }
 
-ssize_t td_stream_read(td_stream *stream, void *data, size_t size)
+void stream_on_input(td_stream *stream, void (*came)(td_stream *stream), void *owner)
 {
-    struct td_task *self = task_self(__func__);
-    int rc;
+    stream->loop->io_pending += (came != NULL) - (stream->on_input != NULL);
+    stream->on_input = came;
+    stream->owner = owner;
+    if (!came)
+        return;
+    stream->wanted = true;
+    if (stream->input || stream->input_end <= 0)
+        came(stream);
+    else
+        read_on(stream);
+}
 
-    do {
-        struct io_op op = {.kind = IO_RECEIVE, .file = &stream->file, .buffer = {data, size}};
+static bool input_ready(const td_case *one)
+{
+    const td_stream *stream = one->on;
 
-        rc = loop_io(self, &op, "bytes from a peer");
-    } while (rc == -EINTR || rc == -EAGAIN);
-    return rc;
+    return stream->input || stream->input_end <= 0;
+}
+
+static int input_state(td_case *one)
+{
+    return state(one->on);
+}
+
+static struct td_list *among_readers(td_case *one)
+{
+    return &((td_stream *)one->on)->readers;
+}
+
+static void want_input(td_case *one)
+{
+    td_stream *stream = one->on;
+
+    stream->wanted = true;
+    read_on(stream);
 }
 
 td_case td_on_stream(td_stream *stream)
 {
-    return (td_case){.kind = &case_readable, .on = &stream->file};
+    static const struct td_case_kind kind = {.ready = input_ready, .happen = input_state, .queue = among_readers,
+                                             .begin = want_input};
+
+    return (td_case){.kind = &kind, .on = stream};
 }
 
-ssize_t td_stream_write(td_stream *stream, const void *data, size_t size)
+static bool end_ready(const td_case *one)
 {
-    struct td_task *self = task_self(__func__);
-    size_t sent = 0;
-    int rc = stream_wait_sent(stream, 0);
+    return ((const td_stream *)one->on)->input_end <= 0;
+}
 
-    if (rc == -EOWNERDEAD)
+static int nothing(td_case *one)
+{
+    return 0;
+}
+
+td_case stream_on_gone(td_stream *stream)
+{
+    static const struct td_case_kind kind = {.ready = end_ready, .happen = nothing, .queue = among_readers, .begin = want_input};
+
+    return (td_case){.kind = &kind, .on = stream, .item = (void *)(uintptr_t)&for_the_end};
+}
+
+ssize_t td_stream_read(td_stream *stream, void *data, size_t size)
+{
+    unsigned char *to = data;
+    size_t have, count = 0;
+    int rc = stream_wait_input(stream);
+
+    if (rc <= 0)
         return rc;
-    if (stream->writing)
-        fail("td_stream_write: another task is writing to this stream; let one task write, or a channel order them");
-    stream->writing = true;
-    while (rc >= 0 && sent < size) {
-        struct iovec iov = {(char *)(uintptr_t)data + sent, size - sent};
-        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-        struct io_op op = {.kind = IO_SEND, .file = &stream->file, .message = &message};
+    while (count < size && stream->input) {
+        unsigned char *bytes = stream_peek(stream, &have);
+        size_t part = have < size - count ? have : size - count;
 
-        rc = loop_io(self, &op, "a peer to read");
-        if (rc == -EINTR || rc == -EAGAIN)
-            rc = 0;
-        sent += rc > 0 ? (size_t)rc : 0;
+        memcpy(to + count, bytes, part);
+        stream_consume(stream, part);
+        count += part;
     }
-    stream->writing = false;
-    if (stream->count > 0)
-        loop_at_turn_end(stream->loop, &stream->flush);
-    return sent > 0 || rc >= 0 ? (ssize_t)sent : rc;
+    return (ssize_t)count;
 }
 
 int td_stream_end(td_stream *stream)
 {
     if (stream->loop->sched.forked)
         return -EOWNERDEAD;
-    return stream->loop->table->sockets->shutdown(stream->loop, stream->file.fd, SHUT_WR);
+    return stream->kind->end(stream);
 }
 
 void stream_break(td_stream *stream)
 {
     if (!stream->loop->sched.forked)
-        (void)stream->loop->table->sockets->shutdown(stream->loop, stream->file.fd, SHUT_RDWR);
-}
-
-/* A send under way must end before its blocks and its stream are freed. */
-static void end_sending(td_stream *stream)
-{
-    struct sent_wait waiter = {.wait = {NULL, "a send to be cancelled", 0}, .task = task_self(__func__)};
-
-    list_init(&waiter.link);
-    while (stream->sending) {
-        if (stream->error == 0)
-            stream->error = -EPIPE;  /* sent_some wakes us and starts no other send */
-        loop_io_cancel(stream->loop, &stream->send_op);
-        if (!stream->sending)
-            break;
-        list_push_back(&stream->waiters, &waiter.link);
-        task_park(waiter.task, &waiter.wait);
-    }
+        stream->kind->abort(stream);
 }
 
 void td_stream_close(td_stream *stream)
 {
     task_self(__func__);
+    stream_on_input(stream, NULL, NULL);
+    stream->on_sent = NULL;
     stream->error = stream->error ? stream->error : -EPIPE;
-    end_sending(stream);
-    assert(list_empty(&stream->waiters));
-    while (stream->count > 0)
-        drop_first(stream);
-    list_remove(&stream->flush.link);
-    loop_forget(stream->loop, &stream->file);
-    stream->loop->table->sockets->close(stream->loop, stream->file.fd);
-    free(stream->queue);
-    free(stream);
+    stream->kind->close(stream);
 }
 
 void stream_close_gently(td_stream *stream, td_time grace_ns)
 {
-    char sink[SINK_BYTES];
     td_scope scope;
+    size_t size;
 
+    stream_on_input(stream, NULL, NULL);
     td_scope_open_shielded(&scope, grace_ns);
     if (stream_wait_sent(stream, 0) == 0 && td_stream_end(stream) == 0)
-        while (td_stream_read(stream, sink, sizeof sink) > 0)
-            ;
+        while (stream_wait_input(stream) > 0)
+            while (stream_peek(stream, &size))
+                stream_consume(stream, size);
     td_scope_join(&scope);
     td_stream_close(stream);
+}
+
+void stream_fini(td_stream *stream)
+{
+    struct input *input;
+
+    while ((input = stream->input)) {
+        stream->input = input->next;
+        input_free(input);
+    }
+    output_fini(stream);
 }

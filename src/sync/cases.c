@@ -22,7 +22,7 @@ static struct td_list *among_receivers(td_case *one)
 
 td_case td_on_receive(td_chan *chan, void *item)
 {
-    static const struct td_case_kind kind = {item_ready, receive_item, among_receivers, 0};
+    static const struct td_case_kind kind = {.ready = item_ready, .happen = receive_item, .queue = among_receivers};
 
     return (td_case){.kind = &kind, .on = chan, .item = item};
 }
@@ -44,7 +44,7 @@ static struct td_list *among_senders(td_case *one)
 
 td_case td_on_send(td_chan *chan, const void *item)
 {
-    static const struct td_case_kind kind = {room_ready, send_item, among_senders, 0};
+    static const struct td_case_kind kind = {.ready = room_ready, .happen = send_item, .queue = among_senders};
 
     return (td_case){.kind = &kind, .on = chan, .item = (void *)(uintptr_t)item};
 }
@@ -66,7 +66,7 @@ static struct td_list *in_subscription(td_case *one)
 
 td_case td_on_broadcast(td_subscriber *subscriber, void *item)
 {
-    static const struct td_case_kind kind = {news_ready, receive_news, in_subscription, 0};
+    static const struct td_case_kind kind = {.ready = news_ready, .happen = receive_news, .queue = in_subscription};
 
     return (td_case){.kind = &kind, .on = subscriber, .item = item};
 }
@@ -83,13 +83,12 @@ static bool time_ready(const td_case *one)
 
 td_case td_on_time(td_time at)
 {
-    static const struct td_case_kind kind = {time_ready, nothing_to_take, NULL, 0};
+    static const struct td_case_kind kind = {.ready = time_ready, .happen = nothing_to_take, .queue = NULL};
 
     return (td_case){.kind = &kind, .at = at};
 }
 
-const struct td_case_kind case_readable = {NULL, NULL, NULL, POLLIN}, case_writable = {NULL, NULL, NULL, POLLOUT},
-                          case_ended = {NULL, NULL, NULL, POLLRDHUP};
+const struct td_case_kind case_readable = {.events = POLLIN}, case_writable = {.events = POLLOUT};
 
 td_case td_on_readable(int fd)
 {
@@ -116,7 +115,7 @@ static struct td_list *at_event(td_case *one)
 
 td_case td_on_event(td_event *event)
 {
-    static const struct td_case_kind kind = {event_ready, nothing_to_take, at_event, 0};
+    static const struct td_case_kind kind = {.ready = event_ready, .happen = nothing_to_take, .queue = at_event};
 
     return (td_case){.kind = &kind, .on = event};
 }
@@ -141,7 +140,7 @@ static struct td_list *at_future(td_case *one)
 
 td_case td_on_future(td_future *future, void **value)
 {
-    static const struct td_case_kind kind = {future_ready, value_of_future, at_future, 0};
+    static const struct td_case_kind kind = {.ready = future_ready, .happen = value_of_future, .queue = at_future};
 
     return (td_case){.kind = &kind, .on = future, .item = value};
 }
@@ -166,7 +165,7 @@ static struct td_list *for_permit(td_case *one)
 
 td_case td_on_permit(td_sem *sem)
 {
-    static const struct td_case_kind kind = {permit_ready, take_permit, for_permit, 0};
+    static const struct td_case_kind kind = {.ready = permit_ready, .happen = take_permit, .queue = for_permit};
 
     return (td_case){.kind = &kind, .on = sem};
 }

@@ -13,12 +13,14 @@ struct td_case_kind {
     int (*happen)(td_case *one);             /* when ready: does it, and returns its result */
     struct td_list *(*queue)(td_case *one);  /* where it waits, with `item` for its slot; NULL for a time or descriptor */
     short events;                            /* of a descriptor: POLLIN, POLLOUT, POLLRDHUP */
+    /*
+     * Not NULL: what it waits for comes from outside. Called when it is in its queue, and asks for it; the case may be ready
+     * then, without having been woken.
+     */
+    void (*begin)(td_case *one);
 };
 
-/*
- * Of descriptors. Upper floors use the first and the last with `on` for an io_file of theirs, which nobody else reads
- * meanwhile. case_ended: the peer has ended its side, or the connection is broken; bytes that wait to be read do not count.
- */
-extern const struct td_case_kind case_readable, case_writable, case_ended;
+/* Of descriptors. Upper floors use the first with `on` for an io_file of theirs, which nobody else reads meanwhile. */
+extern const struct td_case_kind case_readable, case_writable;
 
 #endif

@@ -76,6 +76,7 @@ static void displace(td_case *one)
             loop_io_cancel(loop_of(task), &placed->poll.op);
     } else if (one->kind->queue) {
         list_remove(&placed->waiter.link);
+        loop_of(task)->io_pending -= one->kind->begin != NULL;
     } else {
         timers_disarm(&task->sched->timers, &placed->timer);
     }
@@ -172,6 +173,16 @@ static void end_poll(struct loop *loop, td_case *one)
         close(poll->copy);
 }
 
+static void begin(struct select *select, size_t i)
+{
+    td_case *one = &select->cases[i];
+
+    loop_of(select->task)->io_pending++;
+    one->kind->begin(one);
+    if (!select->decided && one->kind->ready(one))
+        decide(select, i, one->kind->happen(one));
+}
+
 static void put_in_place(struct select *select, size_t i)
 {
     td_case *one = &select->cases[i];
@@ -191,6 +202,8 @@ static void put_in_place(struct select *select, size_t i)
         placed->waiter.slot = one->item;
         placed->waiter.woken = woken;
         waiters_push(one->kind->queue(one), &placed->waiter);
+        if (one->kind->begin)
+            begin(select, i);
     } else {
         timer_init(&placed->timer, time_came);
         if (one->at != TD_FOREVER)

@@ -163,11 +163,12 @@ int td_ws_read(td_ws *ws, void *data, size_t size, td_ws_part *part)
         return -EINVAL;
     while (rc >= 0 && !ws->close_received) {
         struct ws_event event;
-        size_t used;
-        ssize_t n;
+        size_t used, have;
+        const unsigned char *bytes = stream_peek(http->stream, &have);
 
-        ws_decode(&ws->decoder, http->input + http->begin, http->end - http->begin, &used, data, size, &event);
-        http->begin += used;
+        ws_decode(&ws->decoder, bytes, have, &used, data, size, &event);
+        if (used)
+            stream_consume(http->stream, used);
         if (event.kind == WS_EVENT_DATA) {
             if (ws->close_sent)
                 continue;  /* we have said good-bye: what comes now is not for us */
@@ -180,9 +181,11 @@ int td_ws_read(td_ws *ws, void *data, size_t size, td_ws_part *part)
                 return rc;
             continue;
         }
-        n = http_fill(http);
-        if (n <= 0)
-            return ws->close_sent && n != -ECANCELED ? 0 : (int)n;
+        if (http->stream->input)
+            continue;
+        rc = stream_wait_input(http->stream);
+        if (rc <= 0)
+            return ws->close_sent && rc != -ECANCELED ? 0 : rc;
     }
     return rc < 0 ? rc : 0;
 }

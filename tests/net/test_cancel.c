@@ -166,7 +166,7 @@ static int write_on(void *arg)
 
     if (!pair_open(&transfer->pair))
         return -EIO;
-    expect_int(setsockopt(transfer->pair.near->file.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+    expect_int(setsockopt(stream_socket(transfer->pair.near)->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     td_scope_open(&scope);
     td_spawn(&scope, write_fickly, transfer);
     td_spawn(&scope, read_slowly, transfer);

@@ -179,7 +179,7 @@ static int reset(void *arg)
 
     if (!pair_open(&pair))
         return -EIO;
-    expect_int(setsockopt(pair.near->file.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard), 0);
+    expect_int(setsockopt(stream_socket(pair.near)->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard), 0);
     td_stream_close(pair.near);
     pair.near = NULL;
     expect_int(td_stream_read(pair.far, &byte, 1), -ECONNRESET);

@@ -141,9 +141,9 @@ def control_c_reaches_all_and_harms_no_job(run):
         with run.serve('--workers', workers, '--pool', '1', process_group=0) as server, \
                 concurrent.futures.ThreadPoolExecutor(1) as threads:
             equal(server.compute('primes', n=10).status, 200, 'primes')
-            job = threads.submit(server.compute, 'burn', ms=800)
-            wait_until(lambda: server.busy_workers([pid for pid in server.processes()
-                                                    if process_state(pid).name == 'tandem-worker']), 'a busy worker')
+            ticks = server.working_ticks()
+            job = threads.submit(server.compute, 'burn', ms=1500)
+            wait_until(lambda: server.working_ticks() >= ticks + 5, 'a busy worker')
             os.killpg(server.pid, signal.SIGINT)
             equal(job.result().status, 200, f'the job under way, with --workers {workers}')
             equal(server.wait(8).status, 0, 'exit status')

@@ -157,14 +157,14 @@ static int read_after_a_reset(void *arg)
     line_open(&line);
     expect_int(td_sim_faults(&(td_sim_fault_opts){.reset = 1}), 0);
     expect_int(td_stream_read(line.in, bytes, sizeof bytes), -ECONNRESET);
-    expect_int(td_stream_read(line.in, bytes, sizeof bytes), 0);
+    expect_int(td_stream_read(line.in, bytes, sizeof bytes), -ECONNRESET);
     expect_int(td_stream_write(line.out, "x", 1), -ECONNRESET);
     expect_int(td_stream_write(line.out, "x", 1), -EPIPE);
     line_close(&line);
     return 0;
 }
 
-static void a_reset_is_told_once_to_each_side(void **state)
+static void a_reset_is_told_to_each_side(void **state)
 {
     assert_int_equal(on_sim(4, read_after_a_reset, NULL), 0);
 }
@@ -362,7 +362,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_year_of_sleep_passes_at_once),
         cmocka_unit_test(the_seed_decides_the_order_of_ready_tasks),
         cmocka_unit_test(a_cut_holds_bytes_back_and_lets_none_get_lost),
-        cmocka_unit_test(a_reset_is_told_once_to_each_side),
+        cmocka_unit_test(a_reset_is_told_to_each_side),
         cmocka_unit_test(nobody_listens_is_a_refusal),
         cmocka_unit_test(a_network_where_all_wait_is_a_deadlock),
         cmocka_unit_test(each_call_fails_in_turn_and_is_answered),
