@@ -243,6 +243,7 @@ static void finish(td_http *http, int rc)
         ;
     td_scope_join(&scope);
     timers_disarm(&http->server->loop->sched.timers, &ws->close_timer);
+    ws_decoder_fini(&ws->decoder);
     free(ws->message);
     free(ws);
     http->upgraded = NULL;

@@ -135,7 +135,7 @@ OWN(io_uring_queue_exit)
 
 SAFE(__assert_fail) SAFE(__errno_location) SAFE(__isoc99_fscanf) SAFE(__sched_cpucount) SAFE(_exit) SAFE(abort) SAFE(raise)
 SAFE(clock_gettime) SAFE(time) SAFE(gmtime_r) SAFE(sysconf) SAFE(getrlimit64) SAFE(gettid) SAFE(getpid) SAFE(getppid)
-SAFE(prctl) SAFE(close)
+SAFE(prctl) SAFE(close) SAFE(__cpu_model)
 SAFE(memchr) SAFE(memcpy) SAFE(memmove) SAFE(memset) SAFE(strcmp) SAFE(strcspn) SAFE(strlen) SAFE(strncmp) SAFE(strnlen)
 SAFE(strrchr) SAFE(strspn) SAFE(strstr) SAFE(snprintf) SAFE(vsnprintf) SAFE(fprintf) SAFE(stderr) SAFE(sigdescr_np)
 SAFE(strerrordesc_np)

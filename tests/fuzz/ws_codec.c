@@ -71,7 +71,7 @@ static void tell_data(struct story *story, const struct ws_event *event, const u
     story->open = !event->end;
     if (!event->end)
         return;
-    require(event->opcode != WS_TEXT || utf8_valid(story->message, story->message_size));
+    require(event->compressed || event->opcode != WS_TEXT || utf8_valid(story->message, story->message_size));
     tell(story, story->opcode, 0, story->message, story->message_size);
     story->message_size = 0;
 }
@@ -125,7 +125,10 @@ static void decode_piece(struct ws_decoder *decoder, struct story *story, const 
         if ((left -= before) == 0)
             break;
         out = out_size == 0 ? in + at : room;
-        ws_decode(decoder, in + at, left, &used, out, out_size == 0 ? left : out_size, &event);
+        if (out_size == 0 && ws_decode_whole(decoder, in + at, left, &used, &event))
+            require(event.kind == WS_EVENT_FAIL || (event.begin && event.end && out[event.size] == 0));
+        else
+            ws_decode(decoder, in + at, left, &used, out, out_size == 0 ? left : out_size, &event);
         require(used > 0 && used <= left);
         require(event.kind != WS_EVENT_MORE || used == left);
         tell_event(story, &event, out, out_size == 0 ? left : out_size);
@@ -134,17 +137,19 @@ static void decode_piece(struct ws_decoder *decoder, struct story *story, const 
     free(room);
 }
 
-static void decode_whole(struct ws_decoder *decoder, struct story *story, const uint8_t *in, size_t size)
+static void decode_whole(struct ws_decoder *decoder, struct story *story, const uint8_t *stream, size_t size)
 {
-    uint8_t *out = memory(size + 1);
+    uint8_t *in = memory(size), *out = memory(size + 1);
     struct ws_event event;
     size_t used;
 
+    memcpy(in, stream, size);
     for (size_t at = 0; at < size; at += used) {
         ws_decode(decoder, in + at, size - at, &used, out, size + 1, &event);
         require(used > 0 && used <= size - at);
         tell_event(story, &event, out, size + 1);
     }
+    free(in);
     free(out);
 }
 
@@ -159,11 +164,19 @@ static void compare(const struct story *whole, const struct story *chopped)
     require(whole->message_size == 0 || memcmp(whole->message, chopped->message, whole->message_size) == 0);
 }
 
+static void decoder_start(struct ws_decoder *decoder, uint8_t options)
+{
+    static const uint64_t limits[] = {10, 300, INT64_MAX, UINT64_MAX};
+
+    ws_decoder_init(decoder, (options & 1) != 0 ? WS_CLIENT : WS_SERVER, limits[options >> 1 & 3]);
+    if ((options & 8) != 0)
+        ws_decoder_deflate(decoder);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint64_t limits[] = {10, 300, INT64_MAX, UINT64_MAX};
     struct story whole, chopped;
     struct ws_decoder decoder;
     const uint8_t *cuts = data + 2, *stream;
@@ -176,15 +189,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     story_start(&whole, size);
     story_start(&chopped, size);
 
-    ws_decoder_init(&decoder, (data[0] & 1) != 0 ? WS_CLIENT : WS_SERVER, limits[data[0] >> 1 & 3]);
+    decoder_start(&decoder, data[0]);
     decode_whole(&decoder, &whole, stream, size);
-    ws_decoder_init(&decoder, (data[0] & 1) != 0 ? WS_CLIENT : WS_SERVER, limits[data[0] >> 1 & 3]);
+    ws_decoder_fini(&decoder);
+    decoder_start(&decoder, data[0]);
     for (size_t at = 0, i = 0, n; at < size; at += n, i++) {
         uint8_t cut = cut_count > 0 ? cuts[i % cut_count] : 0;
 
         n = 1u + cut % 16 < size - at ? 1u + cut % 16 : size - at;
         decode_piece(&decoder, &chopped, stream + at, n, cut >> 4 == 15 ? OUT_MAX : cut >> 4);
     }
+    ws_decoder_fini(&decoder);
     compare(&whole, &chopped);
     story_end(&whole);
     story_end(&chopped);

@@ -177,16 +177,15 @@ static int speak(void *arg)
 }
 
 /* Hears until the end, or until all it said itself has come back. Returns whether the connection stands. */
-static bool hear_all(struct member *member)
+static bool hear_words(struct member *member, struct ws_decoder *decoder)
 {
-    struct ws_decoder decoder;
     uint8_t message[sizeof(struct saying)];
     size_t used, size = 0;
     struct ws_event event;
 
-    ws_decoder_init(&decoder, WS_CLIENT, sizeof message);
+    ws_decoder_init(decoder, WS_CLIENT, sizeof message);
     while (member->own < member->words) {
-        ws_decode(&decoder, member->input + member->begin, member->end - member->begin, &used, message + size,
+        ws_decode(decoder, member->input + member->begin, member->end - member->begin, &used, message + size,
                   sizeof message - size, &event);
         member->begin += used;
         if (event.kind == WS_EVENT_MORE && read_more(member) <= 0)
@@ -205,6 +204,15 @@ static bool hear_all(struct member *member)
         size = 0;
     }
     return true;
+}
+
+static bool hear_all(struct member *member)
+{
+    struct ws_decoder decoder;
+    bool heard = hear_words(member, &decoder);
+
+    ws_decoder_fini(&decoder);
+    return heard;
 }
 
 static int take_part(void *arg)

@@ -25,6 +25,7 @@
 #define ROOM 300000u       /* bytes: more than any stream here */
 #define TALE_MAX 20000
 #define IN_PLACE SIZE_MAX  /* an out_size: write over the input */
+#define WHOLE (SIZE_MAX - 1)  /* the same, and the short way for messages that came whole */
 
 struct random {
     uint64_t state;
@@ -95,6 +96,12 @@ static struct receiver *receiver_new(enum ws_side side, uint64_t message_max)
     return r;
 }
 
+static void receiver_free(struct receiver *r)
+{
+    ws_decoder_fini(&r->decoder);
+    test_free(r);
+}
+
 static void on_data(struct receiver *r, const struct ws_event *event, const uint8_t *out)
 {
     assert_int_equal(event->begin, !r->open);
@@ -128,18 +135,33 @@ static void on_event(struct receiver *r, const struct ws_event *event, const uin
     r->why = event->why;
 }
 
+/* Reads one event; returns where its data is. */
+static uint8_t *decode_one(struct receiver *r, uint8_t *in, size_t size, size_t *used, uint8_t *room, size_t out_size,
+                           struct ws_event *event)
+{
+    if (out_size == WHOLE && ws_decode_whole(&r->decoder, in, size, used, event)) {
+        assert_true(event->kind == WS_EVENT_FAIL || (event->begin && event->end && in[event->size] == 0));
+        return in;
+    }
+    if (out_size < WHOLE) {
+        ws_decode(&r->decoder, in, size, used, room, out_size, event);
+        return room;
+    }
+    ws_decode(&r->decoder, in, size, used, in, size, event);
+    return in;
+}
+
 /* Feeds one piece, from and to memory of exactly that size, so that the sanitizer sees a byte too many. */
 static void receive(struct receiver *r, const uint8_t *bytes, size_t size, size_t out_size)
 {
-    uint8_t *in = malloc(size), *room = malloc(out_size == IN_PLACE ? 1 : out_size), *out;
+    uint8_t *in = malloc(size), *room = malloc(out_size >= WHOLE ? 1 : out_size), *out;
     struct ws_event event;
     size_t used;
 
     assert_true(in != NULL && room != NULL);
     memcpy(in, bytes, size);
     for (size_t at = 0; at < size; at += used) {
-        out = out_size == IN_PLACE ? in + at : room;
-        ws_decode(&r->decoder, in + at, size - at, &used, out, out_size == IN_PLACE ? size - at : out_size, &event);
+        out = decode_one(r, in + at, size - at, &used, room, out_size, &event);
         assert_true(used > 0 && used <= size - at);
         assert_true(event.kind != WS_EVENT_MORE || used == size - at);
         on_event(r, &event, out);
@@ -165,7 +187,7 @@ static void tells(enum ws_side side, uint64_t message_max, const uint8_t *bytes,
         n = manner.random != NULL ? 1 + random_below(manner.random, manner.piece) : manner.piece;
         n = n < size - at ? n : size - at;
         if (manner.random != NULL && (out_size = random_below(manner.random, 300)) == 0)
-            out_size = IN_PLACE;
+            out_size = random_below(manner.random, 2) == 0 ? IN_PLACE : WHOLE;
         receive(r, bytes + at, n, out_size);
     }
     if (r->open && !r->over)
@@ -175,7 +197,7 @@ static void tells(enum ws_side side, uint64_t message_max, const uint8_t *bytes,
     assert_string_equal(r->tale.line, tale);
     if (why != NULL && (r->why == NULL || strstr(r->why, why) == NULL))
         fail_msg("the reason is not \"%s\" but: %s", why, r->why != NULL ? r->why : "none");
-    test_free(r);
+    receiver_free(r);
 }
 
 /* Adds a frame with its length in the shortest form. */
@@ -238,6 +260,8 @@ static void check_on(enum ws_side side, const struct stream *s)
     tells(side, message_max, s->bytes, s->size, (struct manner){0, 1, 1}, s->tale, s->why);
     tells(side, message_max, s->bytes, s->size, (struct manner){0, SIZE_MAX, IN_PLACE}, s->tale, s->why);
     tells(side, message_max, s->bytes, s->size, (struct manner){0, 7, IN_PLACE}, s->tale, s->why);
+    tells(side, message_max, s->bytes, s->size, (struct manner){0, SIZE_MAX, WHOLE}, s->tale, s->why);
+    tells(side, message_max, s->bytes, s->size, (struct manner){0, 9, WHOLE}, s->tale, s->why);
 }
 
 static void check(const struct stream *stream)
@@ -263,7 +287,7 @@ static void check_failure(const struct stream *stream)
     receive(r, stream->bytes + stream->size - 1, 1, ROOM);
     assert_true(r->over);
     receive(r, STREAM("\x81\x05" "Hello\x88\x00"), ROOM);
-    test_free(r);
+    receiver_free(r);
 }
 
 #endif
