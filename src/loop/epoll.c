@@ -5,7 +5,8 @@
  * Invariants: 1. While `readable` is false and nothing hung up, the kernel has been read dry since its last edge,
  * so an edge will come with the next byte: a receive need not be tried in vain. A short read proves dryness as
  * EAGAIN does, except for an end of stream that may lie behind it: its edge sets `hung_up`, which stays. 2. The
- * same for `writable`, without the hang-up.
+ * same for `writable`, without the hang-up. 3. An armed receiver whose file is `readable` is in `unread`, unless it is just
+ * being read.
  */
 #include <assert.h>
 #include <errno.h>
@@ -16,19 +17,24 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "loop/receive.h"
 #include "loop/sockets.h"
 
 #define EVENTS_MAX 256
 #define CACHED_BYTES_MAX (64 * 1024)
+#define READS_MAX 16  /* of one receiver in one go, before others get their turn */
 
 struct backend {
     int fd;
+    struct inbox inbox;
+    struct io_receiver *unread;  /* there is more to read: no edge will come for it */
+    struct io_receiver *turn;    /* of those, whose turn it is now */
     struct epoll_event events[EVENTS_MAX];
 };
 
 static int epoll_backend_open(struct backend **backend, const char **why)
 {
-    struct backend *self = malloc(sizeof *self);
+    struct backend *self = calloc(1, sizeof *self);
 
     *why = "setting up the event set";
     if (!self)
@@ -47,6 +53,7 @@ static int epoll_backend_open(struct backend **backend, const char **why)
 static void epoll_backend_close(struct backend *self)
 {
     close(self->fd);
+    inbox_close(&self->inbox);
     free(self);
 }
 
@@ -225,7 +232,115 @@ static void progress(struct io_op **slot)
     io_finish(op, result);
 }
 
-static int epoll_backend_poll(struct backend *self, td_time wait_ns)
+static void leave_unread(struct backend *self, struct io_receiver *receiver)
+{
+    if (receiver->queued)
+        return;
+    receiver->queued = true;
+    receiver->next = self->unread;
+    self->unread = receiver;
+}
+
+static void receiving_over(struct io_receiver *receiver, int result)
+{
+    receiver->file.receives = false;
+    receive_over(receiver, result);
+}
+
+/* One read. Returns false when there is nothing more, or receiving is over. */
+static bool receive_some(struct backend *self, struct io_receiver *receiver)
+{
+    struct input *input = inbox_take(&self->inbox);
+    ssize_t n;
+
+    if (!input) {
+        leave_unread(self, receiver);
+        return false;
+    }
+    do
+        n = recv(receiver->file.fd, input->bytes, input->room, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        bool full = (size_t)n == input->room;
+
+        receiver->file.readable = full || receiver->file.hung_up;
+        input->end = (uint32_t)n;
+        receiver->came(receiver, input, (int)n);
+        return receiver->armed && receiver->file.readable;
+    }
+    n = n < 0 ? -errno : 0;
+    input_free(input);
+    receiver->file.readable = false;
+    if (n != -EAGAIN)
+        receiving_over(receiver, (int)n);
+    return false;
+}
+
+static void receive(struct backend *self, struct io_receiver *receiver)
+{
+    for (int n = 0; n < READS_MAX; n++)
+        if (!receive_some(self, receiver))
+            return;
+    leave_unread(self, receiver);
+}
+
+static void receive_edge(struct backend *self, struct io_receiver *receiver)
+{
+    if (!receiver->queued)  /* else its turn comes */
+        receive(self, receiver);
+}
+
+static void unqueue(struct backend *self, struct io_receiver *receiver)
+{
+    struct io_receiver **at = &self->unread;
+
+    while (*at && *at != receiver)
+        at = &(*at)->next;
+    for (at = *at ? at : &self->turn; *at != receiver; at = &(*at)->next)
+        ;
+    *at = receiver->next;
+    receiver->queued = false;
+}
+
+static bool epoll_backend_receive(struct backend *self, struct io_receiver *receiver)
+{
+    int rc = register_file(self, &receiver->file);
+
+    receiver->file.receives = true;
+    if (rc < 0)
+        receiving_over(receiver, rc);
+    else if (receiver->file.readable || receiver->file.hung_up)
+        leave_unread(self, receiver);
+    return true;
+}
+
+static void epoll_backend_stop(struct backend *self, struct io_receiver *receiver)
+{
+    if (receiver->queued)
+        unqueue(self, receiver);
+    receiving_over(receiver, -ECANCELED);
+}
+
+/* Each once: what is left comes in the next turn. */
+static void receive_unread(struct backend *self)
+{
+    struct io_receiver *receiver;
+
+    self->turn = self->unread;
+    self->unread = NULL;
+    while ((receiver = self->turn)) {
+        self->turn = receiver->next;
+        receiver->queued = false;
+        receive(self, receiver);
+    }
+}
+
+static bool may_receive(const struct backend *self)
+{
+    return self->unread && (self->inbox.free || self->inbox.made < INPUTS_MAX);
+}
+
+static int wait_for_events(struct backend *self, td_time wait_ns)
 {
     struct timespec timeout = {.tv_sec = wait_ns / 1000000000, .tv_nsec = wait_ns % 1000000000};
     int count = epoll_pwait2(self->fd, self->events, EVENTS_MAX, wait_ns == TD_FOREVER ? NULL : &timeout, NULL);
@@ -236,8 +351,17 @@ static int epoll_backend_poll(struct backend *self, td_time wait_ns)
 
         count = epoll_wait(self->fd, self->events, EVENTS_MAX, ms);
     }
+    return count < 0 && errno != EINTR ? -errno : count < 0 ? 0 : count;
+}
+
+static int epoll_backend_poll(struct backend *self, td_time wait_ns)
+{
+    int count = wait_for_events(self, may_receive(self) ? 0 : wait_ns);
+
     if (count < 0)
-        return errno == EINTR ? 0 : -errno;
+        return count;
+    if (may_receive(self))
+        receive_unread(self);
     for (int i = 0; i < count; i++) {
         struct io_file *file = self->events[i].data.ptr;
         uint32_t events = self->events[i].events;
@@ -252,7 +376,9 @@ static int epoll_backend_poll(struct backend *self, td_time wait_ns)
          * A completion only makes tasks ready or runs the library's own callbacks, none of which frees a file here:
          * files are closed by tasks, which run later. So the events behind this one still point to living files.
          */
-        if (file->readable)
+        if (file->readable && file->receives)
+            receive_edge(self, container_of(file, struct io_receiver, file));
+        else if (file->readable)
             progress(&file->reading);
         if (file->writable)
             progress(&file->writing);
@@ -268,6 +394,8 @@ const struct backend_table backend_epoll = {
     .close = epoll_backend_close,
     .start = epoll_backend_start,
     .cancel = epoll_backend_cancel,
+    .receive = epoll_backend_receive,
+    .receive_stop = epoll_backend_stop,
     .forget = epoll_backend_forget,
     .poll = epoll_backend_poll,
 };

@@ -30,8 +30,7 @@ static void finish(struct one_shot *shot, int result)
         input_free(shot->input);
     free(shot);
     receiver->state = NULL;
-    receiver->armed = receiver->stopping = false;
-    receiver->came(receiver, NULL, result);
+    receive_over(receiver, result);
 }
 
 static void completed(struct io_op *op, int result);
@@ -95,13 +94,12 @@ static void next_turn(struct turn_end *end)
     go_on(container_of(end, struct one_shot, again));
 }
 
-static void begin_one_shot(struct loop *loop, struct io_receiver *receiver)
+void receive_one_by_one(struct loop *loop, struct io_receiver *receiver)
 {
     struct one_shot *shot = calloc(1, sizeof *shot);
 
     if (!shot) {
-        receiver->armed = false;
-        receiver->came(receiver, NULL, -ENOMEM);
+        receive_over(receiver, -ENOMEM);
         return;
     }
     shot->loop = loop;
@@ -115,14 +113,13 @@ static void begin_one_shot(struct loop *loop, struct io_receiver *receiver)
 void loop_receive(struct loop *loop, struct io_receiver *receiver)
 {
     receiver->armed = true;
-    receiver->stopping = false;
+    receiver->stopping = receiver->queued = false;
     receiver->state = NULL;
     receiver->next = NULL;
     if (loop->sched.forked) {
-        receiver->armed = false;
-        receiver->came(receiver, NULL, -EOWNERDEAD);
+        receive_over(receiver, -EOWNERDEAD);
     } else if (loop->receive_one_shot || !loop->table->receive || !loop->table->receive(loop->backend, receiver)) {
-        begin_one_shot(loop, receiver);
+        receive_one_by_one(loop, receiver);
     }
 }
 
@@ -134,8 +131,7 @@ void loop_receive_stop(struct loop *loop, struct io_receiver *receiver)
         return;
     receiver->stopping = true;
     if (loop->sched.forked) {  /* the parent goes on with its copy */
-        receiver->armed = false;
-        receiver->came(receiver, NULL, -EOWNERDEAD);
+        receive_over(receiver, -EOWNERDEAD);
     } else if (!shot) {
         loop->table->receive_stop(loop->backend, receiver);
     } else if (list_linked(&shot->again.link)) {

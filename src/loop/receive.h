@@ -66,7 +66,18 @@ struct io_receiver {
     void *state;               /* likewise */
     bool armed;                /* `came` will be called */
     bool stopping;
+    bool queued;               /* the backend's: it is in a list of the backend by `next` */
 };
+
+/* For backends: what they began cannot be gone on with; one operation after the other is to do it. */
+void receive_one_by_one(struct loop *loop, struct io_receiver *receiver);
+
+/* For backends: it is over. */
+static inline void receive_over(struct io_receiver *receiver, int result)
+{
+    receiver->armed = receiver->stopping = false;
+    receiver->came(receiver, NULL, result);
+}
 
 /* Begins, or goes on after it was over. Not while it is armed. */
 void loop_receive(struct loop *loop, struct io_receiver *receiver);

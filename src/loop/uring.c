@@ -8,18 +8,17 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <liburing.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "loop/sockets.h"
+#include "loop/uring.h"
 
 #define SUBMISSIONS 1024
 #define COMPLETIONS 8192
 #define BATCH 256
 #define OP_FTRUNCATE 55   /* IORING_OP_FTRUNCATE, which liburing 2.3 does not name yet */
-#define CANCEL_MARK 1u  /* tags the completion of a cancel request itself: operations are aligned */
 
 struct backend {
     struct io_uring ring;
@@ -27,9 +26,11 @@ struct backend {
     struct td_list cancels;  /* operations whose cancel waits for room */
     bool poll_first;         /* the kernel knows IORING_RECVSEND_POLL_FIRST (5.19, as COOP_TASKRUN) */
     bool has[IO_KINDS];      /* calls that the kernel has an operation for */
+    struct uring_receive receive;
 };
 
-static const enum io_uring_op wanted_ops[] = {IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_RECV, IORING_OP_SENDMSG,
+static const enum io_uring_op wanted_ops[] = {IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_RECV,
+                                              IORING_OP_SEND, IORING_OP_SENDMSG,
                                               IORING_OP_READ, IORING_OP_WRITE, IORING_OP_POLL_ADD,
                                               IORING_OP_ASYNC_CANCEL};
 
@@ -139,6 +140,7 @@ static int uring_open(struct backend **backend, const char **why)
         *why = "keeping the rings from forked children";
         goto close_ring;
     }
+    uring_receive_open(&self->receive, &self->ring);
     *backend = self;
     return 0;
 
@@ -149,20 +151,21 @@ release:
     return rc;
 }
 
+static void uring_attach(struct backend *self, struct loop *loop)
+{
+    self->receive.loop = loop;
+}
+
 static void uring_close(struct backend *self)
 {
     io_uring_queue_exit(&self->ring);
+    uring_receive_close(&self->receive);
     free(self);
 }
 
 static struct io_uring_sqe *room(struct backend *self)
 {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&self->ring);
-
-    if (sqe)
-        return sqe;
-    io_uring_submit(&self->ring);  /* a failure leaves the queue full, and the operation is held */
-    return io_uring_get_sqe(&self->ring);
+    return uring_room(&self->ring);
 }
 
 static void prepare_call(struct io_uring_sqe *sqe, const struct io_op *op)
@@ -205,6 +208,15 @@ static void prepare_call(struct io_uring_sqe *sqe, const struct io_op *op)
     }
 }
 
+/* One piece needs no description that the kernel would have to copy in. */
+static void prepare_send(struct io_uring_sqe *sqe, int fd, const struct msghdr *message)
+{
+    if (message->msg_iovlen == 1 && !message->msg_name && !message->msg_control)
+        io_uring_prep_send(sqe, fd, message->msg_iov->iov_base, message->msg_iov->iov_len, MSG_NOSIGNAL);
+    else
+        io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL);
+}
+
 static void prepare(struct backend *self, struct io_uring_sqe *sqe, struct io_op *op)
 {
     int fd = op->kind >= IO_CALLS ? -1 : op->file->fd;
@@ -222,7 +234,7 @@ static void prepare(struct backend *self, struct io_uring_sqe *sqe, struct io_op
             sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;  /* the last receive left nothing: do not try in vain */
         break;
     case IO_SEND:
-        io_uring_prep_sendmsg(sqe, fd, op->message, MSG_NOSIGNAL);
+        prepare_send(sqe, fd, op->message);
         break;
     case IO_READ:
         io_uring_prep_read(sqe, fd, op->buffer.data, (unsigned)op->buffer.size, (__u64)-1);
@@ -260,7 +272,7 @@ static bool uring_start(struct backend *self, struct io_op *op)
 static void prepare_cancel(struct io_uring_sqe *sqe, struct io_op *op)
 {
     io_uring_prep_cancel(sqe, op, 0);
-    io_uring_sqe_set_data64(sqe, CANCEL_MARK);
+    io_uring_sqe_set_data64(sqe, URING_CANCEL);
 }
 
 static void submit_held(struct backend *self)
@@ -305,13 +317,17 @@ static void uring_forget(struct backend *self, struct io_file *file)
     (void)file;
 }
 
-static void finish(struct io_uring_cqe *cqe)
+static void finish(struct backend *self, struct io_uring_cqe *cqe)
 {
     struct io_op *op = io_uring_cqe_get_data(cqe);
     int result = cqe->res;
 
-    if ((uintptr_t)op == CANCEL_MARK)
+    if ((uintptr_t)op == URING_CANCEL)
         return;
+    if ((uintptr_t)op & URING_RECEIVER) {
+        uring_receive_completed(&self->receive, cqe);
+        return;
+    }
     list_remove(&op->link);  /* its cancel may not have found room yet */
     if (op->kind == IO_RECEIVE)
         op->file->readable = (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
@@ -330,6 +346,7 @@ static int uring_poll(struct backend *self, td_time wait_ns)
     int rc;
 
     submit_held(self);
+    uring_receive_submit(&self->receive);
     if (wait_ns == 0)
         rc = io_uring_submit_and_get_events(&self->ring);
     else
@@ -338,11 +355,21 @@ static int uring_poll(struct backend *self, td_time wait_ns)
         return rc;
     while (seen < COMPLETIONS && (count = io_uring_peek_batch_cqe(&self->ring, batch, BATCH)) > 0) {
         for (unsigned i = 0; i < count; i++)
-            finish(batch[i]);
+            finish(self, batch[i]);
         io_uring_cq_advance(&self->ring, count);
         seen += count;
     }
     return 0;
+}
+
+static bool uring_receive(struct backend *self, struct io_receiver *receiver)
+{
+    return uring_receive_start(&self->receive, receiver);
+}
+
+static void uring_stop_receiving(struct backend *self, struct io_receiver *receiver)
+{
+    uring_receive_stop(&self->receive, receiver);
 }
 
 const struct backend_table backend_uring = {
@@ -350,9 +377,12 @@ const struct backend_table backend_uring = {
     .file_flags = 0,  /* on a non-blocking file the kernel would answer EAGAIN instead of waiting */
     .sockets = &sockets_of_kernel,
     .open = uring_open,
+    .attach = uring_attach,
     .close = uring_close,
     .start = uring_start,
     .cancel = uring_cancel,
+    .receive = uring_receive,
+    .receive_stop = uring_stop_receiving,
     .forget = uring_forget,
     .poll = uring_poll,
 };
