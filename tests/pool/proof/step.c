@@ -374,7 +374,7 @@ static void a_worker_may_die_before_any_instruction(void **state)
     for (int i = 0; i <= JOBS; i++)
         print_message("%u deaths when %d jobs were done, %u when one more had begun\n", s.deaths[i][0] + s.deaths[i][1], i,
                       s.deaths[i][1]);
-    for (int i = 0; i < JOBS; i++)
+    for (int i = 0; i < JOBS && !SANITIZED; i++)  /* whose steps may pass over one or the other */
         assert_true(s.deaths[i][0] > 0 && s.deaths[i][1] > 0);
 }
 
