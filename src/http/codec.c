@@ -1,284 +1,396 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The request decoder: two readers in step.
+ * The request decoder.
  *
- * Even in strict mode llhttp 8.1 takes more than RFC 9112 lets a server take: a bare LF after the version and at the
- * end of the head, obsolete line folding, fields without a name, several spaces in the request line, a fragment in the
- * target, RTSP, ICE and HTTP/0.9; and it sets no bound on chunk lines and trailers. So this file finds the lines
- * itself, feeds llhttp one line or one run of body bytes at a time, and refuses what the two read differently: a
- * request is smuggled past readers that disagree (RFC 9112, 11.2). That is also why no callback pauses llhttp: it is
- * never given a byte beyond the event it reports. (What llhttp refuses stays refused, even where the RFC is milder: 8.1
- * takes no second chunk extension behind one with a value.)
+ * Lines are read whole: from the input where they lie there in one piece, else gathered behind the end of the store that their
+ * contents will go to. The lines of chunks are read byte by byte, for nothing of them is kept.
  *
  * Invariants:
- *  1. llhttp is fed up to the end of a line or of the announced body bytes, never past the last byte of the request.
- *  2. What llhttp has `heard` is what the piece just fed had to tell it, or the request is refused.
- *  3. A verdict depends on the bytes and their order, never on where the input was cut.
- *  4. Every byte that is not body is taken from `line_bytes_left`, so what one request may send is bounded.
+ *  1. A verdict depends on the bytes and their order, never on where the input was cut.
+ *  2. Every byte that is not body is taken from `line_bytes_left`, so what one request may send is bounded.
+ *  3. The head's store is not touched once its end was reported: its strings are in use.
  */
-#include "http/request.h"
+#include "http/codec.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* What each chunk adds to line_bytes_left: a size of twelve digits and two line ends. */
-#define CHUNK_LINE_BYTES 16
-
-enum heard { HEARD_HEAD = 1, HEARD_CHUNK = 2, HEARD_CHUNK_END = 4, HEARD_END = 8 };
+#define CHUNK_LINE_BYTES 16      /* what each chunk adds to line_bytes_left: a size of twelve digits and two line ends */
+#define CHUNK_DIGITS_MAX 16
 
 static const char why_version[] = "HTTP/1.1 and HTTP/1.0 are the versions served here";
+static const char why_request_line[] = "the request line is malformed";
+static const char why_field[] = "a header field is malformed";
+static const char why_chunk[] = "the chunked body is malformed";
 static const char why_large[] = "the body is too large";
 
-/* The first verdict stands. Returns -1, which stops llhttp when a callback returns it. */
-static int refuse(struct http_decoder *decoder, int status, const char *why)
-{
-    if (decoder->phase != REFUSED) {
-        decoder->phase = REFUSED;
-        decoder->fault = (struct http_fault){status, why};
-    }
-    return -1;
-}
+/* What a byte may be part of. */
+enum { IN_TOKEN = 1, IN_TARGET = 2, IN_VALUE = 4, HEX_DIGIT = 8 };
 
-static int refuse_for_memory(struct http_decoder *decoder, int rc)
-{
-    return rc < 0 ? refuse(decoder, 503, "memory is short") : 0;
-}
+#define T (IN_TOKEN | IN_TARGET | IN_VALUE)   /* RFC 9110, 5.6.2: tchar */
+#define X (T | HEX_DIGIT)
+#define U (IN_TARGET | IN_VALUE)              /* what a URI may have, and some that none should but all do: RFC 3986, 2 */
+#define V IN_VALUE                            /* RFC 9110, 5.5 */
 
-/* Trailers are read and dropped: nobody may act on one he did not ask for (RFC 9110, 6.5.1). */
-static int on_field_bytes(llhttp_t *parser, const char *at, size_t size)
-{
-    struct http_decoder *decoder = parser->data;
-
-    return decoder->phase == IN_FIELDS ? refuse_for_memory(decoder, head_append(&decoder->head, at, size)) : 0;
-}
-
-static int on_name_end(llhttp_t *parser)
-{
-    struct http_decoder *decoder = parser->data;
-
-    if (decoder->phase != IN_FIELDS)
-        return 0;
-    if (decoder->head.fields == decoder->limits.fields_max)
-        return refuse(decoder, 431, "the request has too many header fields");
-    return refuse_for_memory(decoder, head_end_name(&decoder->head));
-}
-
-static int on_value_end(llhttp_t *parser)
-{
-    struct http_decoder *decoder = parser->data;
-
-    return decoder->phase == IN_FIELDS ? refuse_for_memory(decoder, head_end_value(&decoder->head)) : 0;
-}
-
-/* The length of the body (RFC 9112, 6.3), if llhttp made the same of the same fields. */
-static int on_head(llhttp_t *parser)
-{
-    struct http_decoder *decoder = parser->data;
-    struct http_fault fault = head_fault(&decoder->head);
-    bool chunked = http_field(decoder, "transfer-encoding") != NULL;
-    bool has_length = http_field(decoder, "content-length") != NULL;
-
-    decoder->heard |= HEARD_HEAD;
-    if (fault.status != 0)
-        return refuse(decoder, fault.status, fault.why);
-    if ((chunked && has_length) || chunked != ((parser->flags & F_CHUNKED) != 0) ||
-        has_length != ((parser->flags & F_CONTENT_LENGTH) != 0))
-        return refuse(decoder, 400, "the length of the body is ambiguous");
-    if (has_length && parser->content_length > decoder->limits.body_bytes_max)
-        return refuse(decoder, 413, why_large);
-    decoder->chunked = chunked;
-    decoder->body_bytes_left = has_length ? parser->content_length : 0;
-    return 0;
-}
-
-static int on_chunk(llhttp_t *parser)
-{
-    struct http_decoder *decoder = parser->data;
-
-    decoder->heard |= HEARD_CHUNK;
-    if (parser->content_length > decoder->limits.body_bytes_max - decoder->chunks_bytes)
-        return refuse(decoder, 413, why_large);
-    decoder->body_bytes_left = parser->content_length;
-    decoder->chunks_bytes += parser->content_length;
-    return 0;
-}
-
-static int on_chunk_end(llhttp_t *parser)
-{
-    struct http_decoder *decoder = parser->data;
-
-    decoder->heard |= HEARD_CHUNK_END;
-    return 0;
-}
-
-static int on_end(llhttp_t *parser)
-{
-    struct http_decoder *decoder = parser->data;
-
-    decoder->heard |= HEARD_END;
-    return 0;
-}
-
-static const llhttp_settings_t callbacks = {
-    .on_header_field = on_field_bytes,
-    .on_header_field_complete = on_name_end,
-    .on_header_value = on_field_bytes,
-    .on_header_value_complete = on_value_end,
-    .on_headers_complete = on_head,
-    .on_chunk_header = on_chunk,
-    .on_chunk_complete = on_chunk_end,
-    .on_message_complete = on_end,
+static const unsigned char kinds[256] = {
+    ['\t'] = V, [' '] = V,
+    ['!'] = T, ['"'] = U, ['#'] = V, ['$'] = T, ['%'] = T, ['&'] = T, ['\''] = T, ['('] = U, [')'] = U, ['*'] = T,
+    ['+'] = T, [','] = U, ['-'] = T, ['.'] = T, ['/'] = U, ['0' ... '9'] = X, [':'] = U, [';'] = U, ['<'] = U, ['='] = U,
+    ['>'] = U, ['?'] = U, ['@'] = U, ['A' ... 'F'] = X, ['G' ... 'Z'] = T, ['['] = U, ['\\'] = U, [']'] = U, ['^'] = T,
+    ['_'] = T, ['`'] = T, ['a' ... 'f'] = X, ['g' ... 'z'] = T, ['{'] = U, ['|'] = T, ['}'] = U, ['~'] = T,
+    [0x80 ... 0xff] = V,
 };
 
-static void refuse_as_llhttp(struct http_decoder *decoder, llhttp_errno_t error)
+/* How many bytes from `text` on are of a kind. */
+static size_t span(const char *text, const char *end, unsigned kind)
 {
-    if (error == HPE_INVALID_METHOD && decoder->head.bytes[0] >= 'A' && decoder->head.bytes[0] <= 'Z')
-        refuse(decoder, 501, "the method is not known here");
-    else if (error == HPE_INVALID_VERSION)
-        refuse(decoder, 505, why_version);
-    else if (error == HPE_INVALID_URL)
-        refuse(decoder, 400, "the request target is malformed");
-    else if (error == HPE_UNEXPECTED_CONTENT_LENGTH || error == HPE_INVALID_CONTENT_LENGTH)
-        refuse(decoder, 400, "the Content-Length is malformed or not alone");
-    else if (error == HPE_INVALID_TRANSFER_ENCODING)
-        refuse(decoder, 400, "the transfer coding does not end in chunked");
-    else if (decoder->phase > IN_FIELDS)
-        refuse(decoder, 400, "the chunked body is malformed");
-    else
-        refuse(decoder, 400, "the request head is malformed");
+    const char *at = text;
+
+    while (at < end && (kinds[(unsigned char)*at] & kind) != 0)
+        at++;
+    return (size_t)(at - text);
 }
 
-/* An upgrade stops llhttp behind the last byte of the request, where the piece ends anyway (invariant 1). */
-static void feed(struct http_decoder *decoder, const uint8_t *piece, size_t size)
+/* The first verdict stands. */
+static void refuse(struct http_decoder *decoder, int status, const char *why)
 {
-    llhttp_errno_t error;
-
-    decoder->heard = 0;
-    error = llhttp_execute(&decoder->parser, (const char *)piece, size);
-    if (error != HPE_OK && !(error == HPE_PAUSED_UPGRADE && (decoder->heard & HEARD_END) != 0))
-        refuse_as_llhttp(decoder, error);
+    if (decoder->phase == REFUSED)
+        return;
+    decoder->phase = REFUSED;
+    decoder->fault = (struct http_fault){status, why};
 }
 
-/* Invariant 2 for a whole line; a piece of one tells nothing. */
-static unsigned due(const struct http_decoder *decoder, bool empty)
+static void refuse_for_memory(struct http_decoder *decoder)
 {
-    switch (decoder->phase) {
-    case IN_FIELDS:
-        return empty ? HEARD_HEAD | (decoder->heard & HEARD_END) : 0;
-    case IN_CHUNK_LINE:
-        return HEARD_CHUNK;
-    case AFTER_CHUNK:
-        return HEARD_CHUNK_END;
-    case IN_TRAILERS:
-        return empty ? HEARD_CHUNK_END | HEARD_END : 0;
-    default:
-        return 0;
+    refuse(decoder, 503, "memory is short");
+}
+
+/* Those that are registered and whose requests have the framing of all others (RFC 9110, 16.1.1). */
+static bool method_known(const char *method, size_t size)
+{
+    static const char known[] = " GET HEAD POST PUT DELETE PATCH OPTIONS CONNECT TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK "
+                                "UNLOCK SEARCH REPORT ACL BIND UNBIND REBIND LINK UNLINK MERGE CHECKOUT MKACTIVITY MKCALENDAR "
+                                "M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PURGE ";
+
+    if (size == 3 && memcmp(method, "GET", 3) == 0)
+        return true;
+    for (const char *at = known; (at = memmem(at, strlen(at), method, size)) != NULL; at++)
+        if (at[-1] == ' ' && at[size] == ' ')
+            return true;
+    return false;
+}
+
+/* RFC 9112, 3: method SP request-target SP HTTP-version, in exactly this shape; 3.2: a target has no fragment. */
+static void take_request_line(struct http_decoder *decoder, const char *line, size_t size)
+{
+    const char *end = line + size, *target, *version;
+    size_t method_size = span(line, end, IN_TOKEN), target_size;
+
+    if (method_size == 0 || line[method_size] != ' ') {
+        refuse(decoder, 400, why_request_line);
+        return;
     }
-}
-
-static void end_request_line(struct http_decoder *decoder)
-{
-    int rc = head_end_request_line(&decoder->head);
-
-    if (rc == -EPROTONOSUPPORT)
+    target = line + method_size + 1;
+    target_size = span(target, end, IN_TARGET);
+    version = target + target_size;
+    if (target_size == 0 || end - version < 6 || memcmp(version, " HTTP/", 6) != 0) {
+        refuse(decoder, 400, why_request_line);
+        return;
+    }
+    if (end - version != 9 || memcmp(version, " HTTP/1.", 8) != 0 || (version[8] != '0' && version[8] != '1')) {
         refuse(decoder, 505, why_version);
-    else if (rc < 0)
-        refuse(decoder, 400, "the request line is malformed");
+        return;
+    }
+    if (!method_known(line, method_size))   /* RFC 9110, 9.1: in capitals it may be one that others know */
+        refuse(decoder, *line >= 'A' && *line <= 'Z' ? 501 : 400, "the method is not known here");
+    else if (head_start(decoder->head, line, method_size, target, target_size, version[8] == '1' ? 11 : 10) < 0)
+        refuse_for_memory(decoder);
     else
         decoder->phase = IN_FIELDS;
 }
 
-static void end_head(struct http_decoder *decoder)
+/* RFC 9110, 6.5.1: what no trailer may be, since somebody on the way might merge it with the head. */
+static bool frames(const char *name, size_t size)
 {
-    decoder->head_unreported = true;
-    decoder->line_bytes_left = decoder->limits.head_bytes_max;
-    if ((decoder->heard & HEARD_END) != 0)
-        decoder->phase = COMPLETE;      /* no body; and what follows a CONNECT is the tunnel's (RFC 9110, 9.3.6) */
-    else
-        decoder->phase = decoder->chunked ? IN_CHUNK_LINE : IN_BODY;
+    return http_same(name, size, "content-length") || http_same(name, size, "transfer-encoding");
 }
 
-static void end_line(struct http_decoder *decoder, bool empty)
+/* RFC 9112, 5: name ":" OWS value OWS, and no white space before the colon. */
+static void take_field(struct http_decoder *decoder, struct http_head *store, const char *line, size_t size)
+{
+    const char *end = line + size, *value;
+    size_t name_size = span(line, end, IN_TOKEN);
+
+    if (name_size == 0 || name_size == size || line[name_size] != ':') {
+        refuse(decoder, 400, why_field);
+        return;
+    }
+    value = line + name_size + 1;
+    if (span(value, end, IN_VALUE) != (size_t)(end - value)) {
+        refuse(decoder, 400, why_field);
+        return;
+    }
+    while (value < end && (*value == ' ' || *value == '\t'))
+        value++;
+    while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    if (store == decoder->trailers && frames(line, name_size))
+        refuse(decoder, 400, "a trailer says how long the body is");
+    else if (store->fields == decoder->limits->fields_max)
+        refuse(decoder, 431, "the request has too many header fields");
+    else if (head_add(store, line, name_size, value, (size_t)(end - value)) < 0)
+        refuse_for_memory(decoder);
+}
+
+/* RFC 9112, 3.2.2: of a target in absolute form its host is the host, whatever the Host field says. */
+static void take_authority(struct http_decoder *decoder)
+{
+    struct http_head *head = decoder->head;
+    size_t size;
+    const char *authority = http_authority(http_target(head), &size);
+
+    if (authority && head_replace(head, "Host", authority, size) < 0)
+        refuse_for_memory(decoder);
+}
+
+static void end_head(struct http_decoder *decoder)
+{
+    struct http_head *head = decoder->head;
+    struct http_fault fault = http_head_fault(head);
+    int64_t length;
+
+    if (fault.status == 0 && http_target(head)[0] != '/') {
+        take_authority(decoder);
+        fault = http_head_fault(head);
+    }
+    if (fault.status != 0) {
+        refuse(decoder, fault.status, fault.why);
+        return;
+    }
+    length = http_content_length(head);
+    decoder->chunked = http_field(head, "transfer-encoding") != NULL;
+    if (strcmp(http_method(head), "CONNECT") == 0) {   /* what follows is the tunnel's (RFC 9110, 9.3.6) */
+        decoder->chunked = false;
+        length = 0;
+    }
+    if (length > 0 && (uint64_t)length > decoder->limits->body_bytes_max) {
+        refuse(decoder, 413, why_large);
+        return;
+    }
+    if (decoder->phase == REFUSED)
+        return;
+    decoder->head_unreported = true;
+    decoder->line_bytes_left = decoder->limits->head_bytes_max;
+    decoder->body_bytes_left = length > 0 ? (uint64_t)length : 0;
+    head->has_body = decoder->chunked || length > 0;
+    decoder->phase = decoder->chunked ? IN_CHUNK_LINE : length > 0 ? IN_BODY : COMPLETE;
+}
+
+/* A whole line, without its end. */
+static void take_line(struct http_decoder *decoder, struct http_head *store, const char *line, size_t size)
 {
     decoder->line_size = 0;
     decoder->last_was_cr = false;
-    if (decoder->phase == IN_REQUEST_LINE && empty) {
-        decoder->head.size = 0;         /* RFC 9112, 2.2: an empty line before the request line is passed over */
-    } else if (decoder->phase == IN_REQUEST_LINE) {
-        end_request_line(decoder);
-    } else if (decoder->phase == IN_FIELDS && empty) {
+    if (decoder->phase == IN_REQUEST_LINE && size > 0)  /* RFC 9112, 2.2: an empty line before it is passed over */
+        take_request_line(decoder, line, size);
+    else if (decoder->phase == IN_FIELDS && size == 0)
         end_head(decoder);
-    } else if (decoder->phase == IN_CHUNK_LINE) {
-        decoder->line_bytes_left += CHUNK_LINE_BYTES;
-        decoder->phase = decoder->body_bytes_left > 0 ? IN_BODY : IN_TRAILERS;
-    } else if (decoder->phase == AFTER_CHUNK) {
-        decoder->phase = IN_CHUNK_LINE;
-    } else if (decoder->phase == IN_TRAILERS && empty) {
+    else if (decoder->phase == IN_TRAILERS && size == 0)
         decoder->phase = COMPLETE;
-    }
+    else if (decoder->phase != IN_REQUEST_LINE)
+        take_field(decoder, store, line, size);
 }
 
 /* Called when the next byte is one too many. */
 static void refuse_long_lines(struct http_decoder *decoder)
 {
+    const char *line = decoder->head->bytes;
+
     if (decoder->phase > IN_FIELDS)
         refuse(decoder, 431, "the chunk extensions and trailers are too large");
-    else if (decoder->head.size > 0 && decoder->head.target_at == 0 &&
-             memchr(decoder->head.bytes, ' ', decoder->head.size) != NULL)
+    else if (decoder->phase == IN_REQUEST_LINE && decoder->line_size > 0 && memchr(line, ' ', decoder->line_size))
         refuse(decoder, 414, "the request target is too long");
     else
         refuse(decoder, 431, "the request head is too large");
 }
 
-/* Feeds the line up to its end, or what there is of it; returns the bytes used. */
-static size_t read_line(struct http_decoder *decoder, const uint8_t *in, size_t size)
+/* What can be wrong with a line before it is whole; `piece` bytes of it lie at `in`, and no LF but as the last of them. */
+static bool piece_is_wrong(struct http_decoder *decoder, const char *in, size_t piece)
 {
-    size_t piece = size < decoder->line_bytes_left ? size : decoder->line_bytes_left;
-    const uint8_t *lf = memchr(in, '\n', piece);
-    bool whole, empty;
+    const char *cr = memchr(in, '\r', piece);
+    bool first = decoder->line_size == 0;
 
-    if (piece == 0)
-        refuse_long_lines(decoder);
-    else if (decoder->line_size == 0 && (in[0] == ' ' || in[0] == '\t'))
+    if (first && (in[0] == ' ' || in[0] == '\t'))
         refuse(decoder, 400, "a line begins with white space");     /* RFC 9112, 2.2 and 5.2 */
-    else if (decoder->line_size == 0 && in[0] == ':')
-        refuse(decoder, 400, "a field has no name");                /* RFC 9110, 5.1 */
-    if (decoder->phase == REFUSED)
-        return 0;
-    if (lf != NULL)
-        piece = (size_t)(lf - in);
-    if (piece > 0)
-        decoder->last_was_cr = in[piece - 1] == '\r';
-    whole = lf != NULL && decoder->last_was_cr;
-    piece += whole;
-    decoder->line_size += piece;
-    decoder->line_bytes_left -= piece;
-    empty = decoder->line_size == 2;
-    if (decoder->phase == IN_REQUEST_LINE && refuse_for_memory(decoder, head_append(&decoder->head, in, piece)) < 0)
-        return 0;
-    feed(decoder, in, piece);
-    if (lf != NULL && !whole)
+    else if (first && in[0] != '\r' && (kinds[(unsigned char)in[0]] & IN_TOKEN) == 0)
+        refuse(decoder, 400, decoder->phase == IN_REQUEST_LINE ? why_request_line : why_field);
+    else if ((decoder->last_was_cr && in[0] != '\n') || (cr && cr + 1 < in + piece && cr[1] != '\n'))
+        refuse(decoder, 400, "a line has a CR that does not end it");
+    else if (in[piece - 1] == '\n' && !(piece > 1 ? in[piece - 2] == '\r' : decoder->last_was_cr))
         refuse(decoder, 400, "a line does not end in CRLF");        /* RFC 9112, 2.2 */
-    if (decoder->heard != (whole ? due(decoder, empty) : 0))
-        refuse(decoder, 400, "the request is malformed");
-    if (decoder->phase != REFUSED && whole)
-        end_line(decoder, empty);
+    decoder->last_was_cr = in[piece - 1] == '\r';
+    return decoder->phase == REFUSED;
+}
+
+/* Takes a line, or what there is of it; returns the bytes used. */
+static size_t read_line(struct http_decoder *decoder, const char *in, size_t size)
+{
+    struct http_head *store = decoder->phase == IN_TRAILERS ? decoder->trailers : decoder->head;
+    size_t piece = size < decoder->line_bytes_left ? size : decoder->line_bytes_left;
+    const char *lf, *line = in;
+
+    if (piece == 0) {
+        refuse_long_lines(decoder);
+        return 0;
+    }
+    lf = memchr(in, '\n', piece);
+    if (lf)
+        piece = (size_t)(lf + 1 - in);
+    if (piece_is_wrong(decoder, in, piece))
+        return 0;
+    decoder->line_bytes_left -= piece;
+    if (!lf || decoder->line_size > 0) {  /* gathered behind what the store has */
+        if (head_reserve(store, decoder->line_size + piece) < 0) {
+            refuse_for_memory(decoder);
+            return 0;
+        }
+        memcpy(store->bytes + store->size + decoder->line_size, in, piece);
+        line = store->bytes + store->size;
+    }
+    decoder->line_size += piece;
+    if (lf)
+        take_line(decoder, store, line, decoder->line_size - 2);
     return piece;
 }
 
-/* Feeds what there is of the announced body bytes; returns the bytes used. */
-static size_t read_body(struct http_decoder *decoder, const uint8_t *in, size_t size)
+/* Where in a chunk's line we are: RFC 9112, 7.1 and 7.1.1. */
+enum { IN_SIZE, BEFORE_SEMICOLON, BEFORE_NAME, IN_NAME, AFTER_NAME, BEFORE_EXT_VALUE, IN_EXT_TOKEN, IN_QUOTES, AFTER_BACKSLASH,
+       AFTER_QUOTES, BEFORE_LF };
+
+/* The end of a token or of white space in a chunk's extensions: what a byte that is none of it leads to, or -1. */
+static int extension_goes_on(unsigned char byte, bool may_have_value)
+{
+    if (byte == ';')
+        return BEFORE_NAME;
+    if (byte == '\r')
+        return BEFORE_LF;
+    return byte == '=' && may_have_value ? BEFORE_EXT_VALUE : -1;
+}
+
+/* The state after a byte of a chunk's extensions, or -1. White space only where the grammar says BWS. */
+static int after_extension_byte(int state, unsigned char byte)
+{
+    bool token = (kinds[byte] & IN_TOKEN) != 0, blank = byte == ' ' || byte == '\t';
+
+    switch (state) {
+    case BEFORE_SEMICOLON:
+        return blank ? state : byte == ';' ? BEFORE_NAME : -1;
+    case BEFORE_NAME:
+        return blank ? state : token ? IN_NAME : -1;
+    case IN_NAME:
+        return token ? state : blank ? AFTER_NAME : extension_goes_on(byte, true);
+    case AFTER_NAME:
+        return blank ? state : byte == '\r' ? -1 : extension_goes_on(byte, true);
+    case BEFORE_EXT_VALUE:
+        return blank ? state : byte == '"' ? IN_QUOTES : token ? IN_EXT_TOKEN : -1;
+    case IN_EXT_TOKEN:
+        return token ? state : blank ? BEFORE_SEMICOLON : extension_goes_on(byte, false);
+    case IN_QUOTES:
+        return byte == '"' ? AFTER_QUOTES : byte == '\\' ? AFTER_BACKSLASH : (kinds[byte] & IN_VALUE) != 0 ? state : -1;
+    case AFTER_BACKSLASH:
+        return (kinds[byte] & IN_VALUE) != 0 ? IN_QUOTES : -1;
+    case AFTER_QUOTES:
+        return blank ? BEFORE_SEMICOLON : extension_goes_on(byte, false);
+    default:
+        return -1;
+    }
+}
+
+static void take_digit(struct http_decoder *decoder, unsigned char byte)
+{
+    unsigned digit = byte <= '9' ? byte - '0' : (byte | 0x20) - 'a' + 10u;
+
+    if (decoder->digits == 0)
+        decoder->digits = 1;
+    if (digit > 0 || decoder->digits > 1)
+        decoder->digits++;
+    if (decoder->digits > 1 + CHUNK_DIGITS_MAX)
+        refuse(decoder, 400, why_chunk);
+    decoder->body_bytes_left = decoder->body_bytes_left << 4 | digit;
+}
+
+/* RFC 9112, 7.1 */
+static void end_chunk_line(struct http_decoder *decoder)
+{
+    if (decoder->body_bytes_left > decoder->limits->body_bytes_max - decoder->chunks_bytes) {
+        refuse(decoder, 413, why_large);
+        return;
+    }
+    decoder->chunks_bytes += decoder->body_bytes_left;
+    decoder->line_bytes_left += CHUNK_LINE_BYTES;
+    decoder->digits = 0;
+    decoder->extension = IN_SIZE;
+    decoder->phase = decoder->body_bytes_left > 0 ? IN_CHUNK : IN_TRAILERS;
+}
+
+static void take_chunk_line_byte(struct http_decoder *decoder, unsigned char byte)
+{
+    int next = -1;
+
+    if (decoder->extension == BEFORE_LF) {
+        if (byte == '\n')
+            end_chunk_line(decoder);
+        else
+            refuse(decoder, 400, why_chunk);
+        return;
+    }
+    if (decoder->extension != IN_SIZE)
+        next = after_extension_byte(decoder->extension, byte);
+    else if ((kinds[byte] & HEX_DIGIT) != 0)
+        take_digit(decoder, byte), next = IN_SIZE;
+    else if (decoder->digits > 0)
+        next = byte == ' ' || byte == '\t' ? BEFORE_SEMICOLON : extension_goes_on(byte, false);
+    if (next < 0)
+        refuse(decoder, 400, why_chunk);
+    else
+        decoder->extension = (unsigned char)next;
+}
+
+/* The line before a chunk, or the line end behind one; returns the bytes used. */
+static size_t read_chunk_line(struct http_decoder *decoder, const uint8_t *in, size_t size)
+{
+    enum http_phase phase = decoder->phase;
+    size_t used = 0;
+
+    while (used < size && decoder->phase == phase) {
+        uint8_t byte = in[used];
+
+        if (decoder->line_bytes_left == 0) {
+            refuse_long_lines(decoder);
+            break;
+        }
+        decoder->line_bytes_left--;
+        used++;
+        if (phase == IN_CHUNK_LINE) {
+            take_chunk_line_byte(decoder, byte);
+        } else if (byte != (decoder->last_was_cr ? '\n' : '\r')) {
+            refuse(decoder, 400, why_chunk);
+        } else {
+            decoder->last_was_cr = byte == '\r';
+            if (byte == '\n')
+                decoder->phase = IN_CHUNK_LINE;
+        }
+    }
+    return used;
+}
+
+/* Takes what there is of the announced body bytes; returns the bytes used. */
+static size_t read_body(struct http_decoder *decoder, size_t size)
 {
     size_t piece = size < decoder->body_bytes_left ? size : (size_t)decoder->body_bytes_left;
-    bool last = piece == decoder->body_bytes_left;
 
     decoder->body_bytes_left -= piece;
-    feed(decoder, in, piece);
-    if (decoder->heard != (last && !decoder->chunked ? HEARD_END : 0))
-        refuse(decoder, 400, "the request is malformed");
-    if (decoder->phase != REFUSED && last)
+    if (decoder->body_bytes_left == 0)
         decoder->phase = decoder->chunked ? AFTER_CHUNK : COMPLETE;
     return piece;
 }
@@ -300,51 +412,29 @@ struct http_step http_decode(struct http_decoder *decoder, const uint8_t *in, si
     struct http_step step = {.event = standing_event(decoder)};
 
     while (step.event == HTTP_MORE && step.used < size) {
-        if (decoder->phase == IN_BODY) {
+        if (decoder->phase == IN_BODY || decoder->phase == IN_CHUNK) {
             step.body = in + step.used;
-            step.body_size = read_body(decoder, step.body, size - step.used);
+            step.body_size = read_body(decoder, size - step.used);
             step.used += step.body_size;
-            step.event = decoder->phase == REFUSED ? HTTP_FAIL : HTTP_BODY;
-        } else {
-            step.used += read_line(decoder, in + step.used, size - step.used);
-            step.event = standing_event(decoder);
+            step.event = HTTP_BODY;
+            break;
         }
+        if (decoder->phase == IN_CHUNK_LINE || decoder->phase == AFTER_CHUNK)
+            step.used += read_chunk_line(decoder, in + step.used, size - step.used);
+        else
+            step.used += read_line(decoder, (const char *)in + step.used, size - step.used);
+        step.event = standing_event(decoder);
     }
     step.status = decoder->fault.status;
     step.why = decoder->fault.why;
     return step;
 }
 
-static void start(struct http_decoder *decoder)
+void http_decoder_init(struct http_decoder *decoder, const struct http_limits *limits, struct http_head *head,
+                       struct http_head *trailers)
 {
-    head_clear(&decoder->head);
-    *decoder = (struct http_decoder){.limits = decoder->limits, .line_bytes_left = decoder->limits.head_bytes_max};
-    llhttp_init(&decoder->parser, HTTP_REQUEST, &callbacks);
-    decoder->parser.data = decoder;
-}
-
-struct http_decoder *http_decoder_open(const struct http_limits *limits)
-{
-    struct http_decoder *decoder = calloc(1, sizeof(*decoder));
-
-    if (decoder == NULL)
-        return NULL;
-    decoder->limits = *limits;
-    start(decoder);
-    return decoder;
-}
-
-void http_decoder_close(struct http_decoder *decoder)
-{
-    if (decoder != NULL)
-        head_clear(&decoder->head);
-    free(decoder);
-}
-
-void http_decoder_next(struct http_decoder *decoder)
-{
-    assert(decoder->phase == COMPLETE && !decoder->head_unreported);
-    start(decoder);
+    *decoder = (struct http_decoder){.limits = limits, .head = head, .trailers = trailers,
+                                     .line_bytes_left = limits->head_bytes_max};
 }
 
 bool http_decoder_idle(const struct http_decoder *decoder)

@@ -1,40 +1,55 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The HTTP/1.1 codec: bytes to requests (by llhttp) and responses to bytes. It knows no socket and no task.
+ * The HTTP/1 codec: bytes to requests, and answers to bytes. It knows no socket and no task.
  *
- * A decoder lives as long as its connection. It stores the head of the current request (target, header fields) in one
- * bounded buffer of its own and hands body bytes out where they lie in the input.
+ * The decoder is strict (RFC 9112): a request that two readers could read differently is refused, for that is how requests
+ * are smuggled (11.2). So there is no bare CR or LF, no folded line, no white space where the grammar has none, one length.
+ * It is a struct in its user's memory and takes none of its own: the head goes to the user's store, body bytes are handed out
+ * where they lie in the input.
  */
 #ifndef TANDEM_HTTP_CODEC_H
 #define TANDEM_HTTP_CODEC_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "http/request.h"
 
 struct http_limits {
     size_t head_bytes_max;  /* request line and header fields together; past it 431 (414 when still in the target);
                                and once more for the chunk extensions and trailers of one body; past it 431 */
     size_t fields_max;      /* header fields; past it 431 */
-    size_t body_bytes_max;  /* past it 413, at once when Content-Length says so */
+    uint64_t body_bytes_max;/* past it 413, at once when Content-Length says so */
 };
 
 enum http_event {
     HTTP_MORE,   /* all input used, nothing complete */
-    HTTP_HEAD,   /* request line and header fields are complete: http_decoder_* getters answer; body follows */
+    HTTP_HEAD,   /* request line and header fields are complete, and in the store; a body may follow */
     HTTP_BODY,   /* `body`/`body_size` point into the input */
     HTTP_DONE,   /* the request is complete; the next byte belongs to the next request, or to the upgraded protocol */
     HTTP_FAIL,   /* answer `status` with `why`, and close */
 };
 
-struct http_decoder;
+/* In the order of their coming. */
+enum http_phase { IN_REQUEST_LINE, IN_FIELDS, IN_BODY, IN_CHUNK_LINE, IN_CHUNK, AFTER_CHUNK, IN_TRAILERS, COMPLETE, REFUSED };
 
-/* Returns NULL when memory is short. The limits are copied. */
-struct http_decoder *http_decoder_open(const struct http_limits *limits);
-void http_decoder_close(struct http_decoder *decoder);
+/* All fields belong to the codec. */
+struct http_decoder {
+    const struct http_limits *limits;
+    struct http_head *head, *trailers;
+    enum http_phase phase;
+    struct http_fault fault;    /* once REFUSED */
+    bool head_unreported;
+    bool chunked;
+    bool last_was_cr;           /* of the current line's bytes so far */
+    unsigned char extension;    /* where in a chunk's line we are */
+    unsigned char digits;       /* of a chunk's size: 0 before the first, then 1 and how many count */
+    size_t line_size;           /* bytes of the current line so far; those of a head or trailer lie behind the store's end */
+    size_t line_bytes_left;
+    uint64_t body_bytes_left;   /* of the body, or of the chunk, that was announced */
+    uint64_t chunks_bytes;      /* announced by the chunks so far */
+};
 
-/* Makes it ready for the next request of the same connection, after HTTP_DONE; gives back what a large head took. */
-void http_decoder_next(struct http_decoder *decoder);
+/* For one request; the stores are empty, and all outlive the decoder. `limits` stay as they are. */
+void http_decoder_init(struct http_decoder *decoder, const struct http_limits *limits, struct http_head *head,
+                       struct http_head *trailers);
 
 struct http_step {
     enum http_event event;
@@ -46,27 +61,21 @@ struct http_step {
 };
 
 /*
- * Consumes bytes until one event is complete. Call again with the rest of the input until it reports HTTP_MORE.
- * HTTP_DONE stands until http_decoder_next, HTTP_FAIL for good; neither uses bytes again.
+ * Consumes bytes until one event is complete. Call again with the rest of the input until it reports HTTP_MORE. HTTP_DONE and
+ * HTTP_FAIL stand for good and use no byte. What it says depends on the bytes and their order, never on where they were cut.
  */
 struct http_step http_decode(struct http_decoder *decoder, const uint8_t *in, size_t size);
 
-/* Tells the decoder that the peer closed: true when that was legal here (between requests). */
+/* Whether no byte of a request has come, or all: the peer may close here. */
 bool http_decoder_idle(const struct http_decoder *decoder);
 
-/* Valid from HTTP_HEAD until http_decoder_next. All strings end with a zero byte. */
-const char *http_method(const struct http_decoder *decoder);           /* "GET" */
-const char *http_target(const struct http_decoder *decoder);           /* as sent: "/chat/r?name=ann" */
-int http_version_minor(const struct http_decoder *decoder);            /* 0 or 1 */
-const char *http_field(const struct http_decoder *decoder, const char *name);  /* case-insensitive; NULL when absent;
-                                                                   repeated fields are joined by ", " (RFC 9110, 5.3) */
-bool http_keep_alive(const struct http_decoder *decoder);              /* what the request asks for */
-bool http_wants_upgrade(const struct http_decoder *decoder);           /* Connection: upgrade and an Upgrade field */
-bool http_expects_continue(const struct http_decoder *decoder);
 /* Whether the size bytes at text are `name`, case aside, in ASCII and whatever the locale. */
 bool http_same(const char *text, size_t size, const char *name);
+bool http_same_bytes(const char *text, const char *name, size_t size);
 /* Whether the comma-separated list of a field (NULL has none) has this token, case aside: ("a, Upgrade", "upgrade"). */
 bool http_list_has(const char *list, const char *token);
+/* How often it has it, and whether it is the last one. */
+unsigned http_list_count(const char *list, const char *token, bool *last);
 
 /*
  * Splits the target into a decoded path and its raw query. `path` gets at most path_size bytes with the final zero.
@@ -75,6 +84,9 @@ bool http_list_has(const char *list, const char *token);
  * when there is none. ".." stays as it is, and "%2F" becomes a slash like any other.
  */
 int http_path(const char *target, char *path, size_t path_size, const char **query);
+
+/* The "host:port" of a target in absolute form, and its size; NULL for another form. */
+const char *http_authority(const char *target, size_t *size);
 
 /*
  * Finds `name` in a query (its first, if there are several) and decodes its value ('+' is a space). Returns its length;
@@ -85,15 +97,40 @@ int http_query_value(const char *query, const char *name, char *value, size_t va
 
 const char *http_reason(int status);   /* "Not Found"; "Unknown" for a code it does not know */
 
+#define HTTP_DATE_BYTES 30
+
+/* RFC 9110, 5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT" and a zero byte. */
+void http_format_date(char out[HTTP_DATE_BYTES], int64_t unix_seconds);
+
+enum http_framing {
+    HTTP_LENGTH,       /* Content-Length: `length`, where the status may have one (not 1xx, 204) */
+    HTTP_CHUNKED,      /* Transfer-Encoding: chunked */
+    HTTP_TO_THE_END,   /* nothing: the body ends with the connection */
+};
+
+struct http_answer_head {
+    int status;
+    const char *fields;       /* lines "Name: value\r\n"; may be NULL */
+    const char *type;         /* Content-Type; may be NULL */
+    const char *date;         /* of http_format_date */
+    enum http_framing framing;
+    uint64_t length;
+    bool close;               /* Connection: close */
+    bool keep_alive;          /* Connection: keep-alive, for an HTTP/1.0 client that asked */
+};
+
+/* Bytes that the head takes at the most. */
+size_t http_head_room(const struct http_answer_head *head);
+
 /*
- * Writes a response's head into out: status line, the given extra header lines (each "Name: value\r\n", may be ""),
- * Date (from unix_seconds), Content-Length (unless it must not have one: 1xx, 204), Connection (close, or keep-alive
- * for an HTTP/1.0 client that asked; neither in 1xx), the empty line.
+ * Writes an answer's head: status line, fields, Content-Type, Date, framing, Connection (neither in 1xx), the empty line.
  *
- * Returns its length; -ENOBUFS when it does not fit; -EINVAL for a status outside 100..999, and for an extra line that
- * is malformed, that the head writes itself (Date, Content-Length), or that it never may (Transfer-Encoding).
+ * Returns its length; -ENOBUFS when it does not fit; -EINVAL for a status outside 100..999, and for a line that is malformed,
+ * that the head writes itself (Date, Content-Length), or that it never may (Transfer-Encoding).
  */
-int http_encode_head(char *out, size_t out_size, const struct http_decoder *request, int status, const char *extra,
-                     size_t content_length, bool keep_alive, int64_t unix_seconds);
+int http_encode_head(char *out, size_t out_size, const struct http_answer_head *head);
+
+/* Whether these are lines "Name: value\r\n" that an answer may have (trailers too), or none. */
+bool http_lines_valid(const char *lines);
 
 #endif

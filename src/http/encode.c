@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Responses to bytes. */
+/* Answers to bytes. */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -58,11 +57,20 @@ const char *http_reason(int status)
     }
 }
 
-/* The lines the head writes itself; a second one could end the response elsewhere (RFC 9112, 11.1). */
+/* The lines the head writes itself; a second one could end the answer elsewhere (RFC 9112, 11.1). */
 static bool is_ours(const char *name, size_t size)
 {
-    return http_same(name, size, "content-length") || http_same(name, size, "transfer-encoding") ||
-           http_same(name, size, "date");
+    if (size == 4)
+        return http_same(name, size, "date");
+    return size >= 14 && (http_same(name, size, "content-length") || http_same(name, size, "transfer-encoding"));
+}
+
+/* Whether the bytes before a CRLF, or before the end of the text, may be a field's value (RFC 9110, 5.5). Its end. */
+static const char *value_end(const char *at)
+{
+    while ((unsigned char)*at >= ' ' ? *at != 0x7f : *at == '\t')
+        at++;
+    return at;
 }
 
 /* The first line is "Name: value\r\n" (RFC 9110, 5.1 and 5.5). Returns its size, or 0. */
@@ -74,12 +82,11 @@ static size_t line_size(const char *line)
 
     if (name_size == 0 || *at != ':' || is_ours(line, name_size))
         return 0;
-    while ((unsigned char)*at >= ' ' ? *at != 0x7f : *at == '\t')
-        at++;
+    at = value_end(at);
     return at[0] == '\r' && at[1] == '\n' ? (size_t)(at + 2 - line) : 0;
 }
 
-static bool well_formed(const char *lines)
+bool http_lines_valid(const char *lines)
 {
     while (*lines != '\0') {
         size_t size = line_size(lines);
@@ -91,43 +98,114 @@ static bool well_formed(const char *lines)
     return true;
 }
 
-/* RFC 9110, 5.6.7. Its names are English, whatever locale the program chose: hence not strftime. */
-static void format_date(char *out, size_t out_size, int64_t unix_seconds)
+static void put_digits(char *out, unsigned digits, unsigned value)
 {
-    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    while (digits-- > 0) {
+        out[digits] = (char)('0' + value % 10);
+        value /= 10;
+    }
+}
+
+/* Its names are English, whatever locale the program chose: hence not strftime. */
+void http_format_date(char out[HTTP_DATE_BYTES], int64_t unix_seconds)
+{
+    static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     time_t seconds = unix_seconds < 0 ? 0 : unix_seconds > LAST_SECOND_OF_9999 ? LAST_SECOND_OF_9999 : unix_seconds;
     struct tm tm;
 
     gmtime_r(&seconds, &tm);
-    snprintf(out, out_size, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon],
-             tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    memcpy(out, "Sun, 06 Nov 1994 08:49:37 GMT", HTTP_DATE_BYTES);
+    memcpy(out, days + 3 * tm.tm_wday, 3);
+    put_digits(out + 5, 2, (unsigned)tm.tm_mday);
+    memcpy(out + 8, months + 3 * tm.tm_mon, 3);
+    put_digits(out + 12, 4, (unsigned)tm.tm_year + 1900);
+    put_digits(out + 17, 2, (unsigned)tm.tm_hour);
+    put_digits(out + 20, 2, (unsigned)tm.tm_min);
+    put_digits(out + 23, 2, (unsigned)tm.tm_sec);
 }
 
-/* An interim response says nothing about the connection: the final one will (and 101 brings its own line). */
-static const char *connection_line(const struct http_decoder *request, int status, bool keep_alive)
+/* Where the head is written: what does not fit is counted all the same. */
+struct writer {
+    char *out;
+    size_t size, room;
+};
+
+static void put(struct writer *writer, const char *text, size_t size)
 {
-    if (status < 200)
-        return "";
-    if (!keep_alive)
-        return "Connection: close\r\n";
-    return http_version_minor(request) == 0 && http_keep_alive(request) ? "Connection: keep-alive\r\n" : "";
+    if (writer->size + size <= writer->room)
+        memcpy(writer->out + writer->size, text, size);
+    writer->size += size;
 }
 
-int http_encode_head(char *out, size_t out_size, const struct http_decoder *request, int status, const char *extra,
-                     size_t content_length, bool keep_alive, int64_t unix_seconds)
+static void put_text(struct writer *writer, const char *text)
 {
-    char date[64];
-    char length[48] = "";
-    int size;
+    put(writer, text, strlen(text));
+}
 
-    if (status < 100 || status > 999 || !well_formed(extra))
+static void put_number(struct writer *writer, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    put(writer, digits + at, sizeof digits - at);
+}
+
+static void put_status_line(struct writer *writer, int status)
+{
+    if (status == 200) {
+        put(writer, "HTTP/1.1 200 OK\r\n", 17);
+        return;
+    }
+    put(writer, "HTTP/1.1 ", 9);
+    put_number(writer, (uint64_t)status);
+    put(writer, " ", 1);
+    put_text(writer, http_reason(status));
+    put(writer, "\r\n", 2);
+}
+
+/* RFC 9110, 8.6, and RFC 9112, 6.1: neither in 1xx nor in 204. */
+static void put_framing(struct writer *writer, const struct http_answer_head *head)
+{
+    if (head->status < 200 || head->status == 204)
+        return;
+    if (head->framing == HTTP_CHUNKED) {
+        put_text(writer, "Transfer-Encoding: chunked\r\n");
+    } else if (head->framing == HTTP_LENGTH) {
+        put(writer, "Content-Length: ", 16);
+        put_number(writer, head->length);
+        put(writer, "\r\n", 2);
+    }
+}
+
+size_t http_head_room(const struct http_answer_head *head)
+{
+    return 256 + (head->fields ? strlen(head->fields) : 0) + (head->type ? strlen(head->type) : 0);
+}
+
+int http_encode_head(char *out, size_t out_size, const struct http_answer_head *head)
+{
+    struct writer writer = {.out = out, .room = out_size};
+
+    if (head->status < 100 || head->status > 999 || (head->fields && !http_lines_valid(head->fields)) ||
+        (head->type && *value_end(head->type) != '\0'))
         return -EINVAL;
-    format_date(date, sizeof(date), unix_seconds);
-    if (status >= 200 && status != 204)     /* RFC 9110, 8.6 */
-        snprintf(length, sizeof(length), "Content-Length: %zu\r\n", content_length);
-    size = snprintf(out, out_size, "HTTP/1.1 %d %s\r\n%sDate: %s\r\n%s%s\r\n", status, http_reason(status), extra, date,
-                    length, connection_line(request, status, keep_alive));
-    return size < 0 || (size_t)size >= out_size ? -ENOBUFS : size;
+    put_status_line(&writer, head->status);
+    if (head->fields)
+        put_text(&writer, head->fields);
+    if (head->type) {
+        put(&writer, "Content-Type: ", 14);
+        put_text(&writer, head->type);
+        put(&writer, "\r\n", 2);
+    }
+    put(&writer, "Date: ", 6);
+    put(&writer, head->date, HTTP_DATE_BYTES - 1);
+    put(&writer, "\r\n", 2);
+    put_framing(&writer, head);
+    if (head->status >= 200 && (head->close || head->keep_alive))
+        put_text(&writer, head->close ? "Connection: close\r\n" : "Connection: keep-alive\r\n");
+    put(&writer, "\r\n", 2);
+    return writer.size > writer.room ? -ENOBUFS : (int)writer.size;
 }

@@ -5,199 +5,277 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Most heads fit in here, and glibc serves this size from the thread's own cache. */
+#include "http/codec.h"
+
 #define HEAD_BYTES_MIN 1024
+
+void head_init(struct http_head *head, void *room, size_t room_size)
+{
+    *head = (struct http_head){.bytes = room, .capacity = room_size, .room = room, .room_size = room_size};
+}
 
 void head_clear(struct http_head *head)
 {
-    free(head->bytes);
-    *head = (struct http_head){0};
+    if (head->bytes != head->room)
+        free(head->bytes);
+    head_init(head, head->room, head->room_size);
 }
 
-static int reserve(struct http_head *head, size_t extra)
+int head_reserve(struct http_head *head, size_t extra)
 {
-    size_t need = head->size + extra;
-    size_t capacity = head->capacity > 0 ? 2 * head->capacity : HEAD_BYTES_MIN;
-    char *grown;
+    size_t need = head->size + extra, capacity = head->capacity > 0 ? 2 * head->capacity : HEAD_BYTES_MIN;
+    char *larger;
 
     if (need <= head->capacity)
         return 0;
     if (capacity < need)
         capacity = need;
-    grown = realloc(head->bytes, capacity);
-    if (grown == NULL)
+    larger = malloc(capacity);
+    if (!larger)
         return -ENOMEM;
-    head->bytes = grown;
+    if (head->capacity > 0)
+        memcpy(larger, head->bytes, head->capacity);  /* what lies behind `size` too: a line that is not complete */
+    if (head->bytes != head->room)
+        free(head->bytes);
+    head->bytes = larger;
     head->capacity = capacity;
     return 0;
 }
 
-int head_append(struct http_head *head, const void *bytes, size_t size)
+/* Whether the text lies in the store, and so moves with it. */
+static bool inside(const struct http_head *head, const char *text)
 {
-    int rc = reserve(head, size);
+    return head->bytes && text >= head->bytes && text < head->bytes + head->capacity;
+}
+
+/* Reserves for two strings with their zero bytes, and keeps them valid should they lie in the store. */
+static int reserve_pair(struct http_head *head, const char **one, size_t one_size, const char **two, size_t two_size)
+{
+    bool first = inside(head, *one), second = inside(head, *two);
+    size_t one_at = first ? (size_t)(*one - head->bytes) : 0, two_at = second ? (size_t)(*two - head->bytes) : 0;
+    int rc = head_reserve(head, one_size + two_size + 2);
 
     if (rc < 0)
         return rc;
-    if (size > 0)
-        memcpy(head->bytes + head->size, bytes, size);
-    head->size += size;
+    if (first)
+        *one = head->bytes + one_at;
+    if (second)
+        *two = head->bytes + two_at;
     return 0;
 }
 
-/* RFC 9112, 3: method SP request-target SP HTTP-version CRLF, in exactly this shape; 3.2: a target has no fragment. */
-int head_end_request_line(struct http_head *head)
+static void append(struct http_head *head, const char *text, size_t size)
 {
-    char *line = head->bytes;
-    char *end = line + head->size - 2;
-    char *target = memchr(line, ' ', (size_t)(end - line));
-    char *version = target != NULL ? memchr(target + 1, ' ', (size_t)(end - target - 1)) : NULL;
-
-    if (version == NULL || version == target + 1 || memchr(line, '\r', (size_t)(end - line)) != NULL ||
-        memchr(target, '#', (size_t)(version - target)) != NULL ||
-        end - version < 6 || memcmp(version, " HTTP/", 6) != 0)
-        return -EINVAL;
-    if (end - version != 9 || memcmp(version, " HTTP/1.", 8) != 0 || (version[8] != '0' && version[8] != '1'))
-        return -EPROTONOSUPPORT;
-    *version = '\0';
-    head->version_minor = version[8] - '0';
-    head->target_at = (size_t)(target + 1 - line);
-    head->fields_at = head->fields_end = head->size;
-    return 0;
+    memmove(head->bytes + head->size, text, size);
+    head->bytes[head->size + size] = '\0';
+    head->size += size + 1;
 }
 
-int head_end_name(struct http_head *head)
+int head_start(struct http_head *head, const char *method, size_t method_size, const char *target, size_t target_size,
+               int version)
 {
-    head->fields++;
-    head->value_at = head->size + 1;
-    return head_append(head, "", 1);
+    int rc = reserve_pair(head, &method, method_size, &target, target_size);
+
+    if (rc < 0)
+        return rc;
+    append(head, method, method_size);
+    head->target_at = head->size;
+    append(head, target, target_size);
+    head->fields_at = head->size;
+    head->version = version;
+    return 0;
 }
 
 /* The bit of a name in `names`; that of its namesakes, too, for letters differ in case by the bit that is dropped. */
 static uint64_t mark(const char *name, size_t size)
 {
-    return UINT64_C(1) << ((5 * size + (name[0] & 0x1f)) % 64);
+    return UINT64_C(1) << ((5 * size + ((unsigned char)name[0] & 0x1f)) % 64);
 }
 
-/* The value of a complete field, or NULL. */
-static const char *find(const struct http_head *head, const char *name)
+/* The offset of the value of a field, or 0. */
+static size_t find(const struct http_head *head, const char *wanted, size_t wanted_size)
 {
-    size_t wanted_size = strlen(name);
-    size_t at = (head->names & mark(name, wanted_size)) != 0 ? head->fields_at : head->fields_end;
+    size_t at = head->fields_at;
 
-    while (at < head->fields_end) {
-        size_t name_size = strlen(head->bytes + at);
-        const char *value = head->bytes + at + name_size + 1;
+    if (wanted_size == 0 || (head->names & mark(wanted, wanted_size)) == 0)
+        return 0;
+    while (at < head->size) {
+        size_t name_size = strlen(head->bytes + at), value_at = at + name_size + 1;
 
-        if (name_size == wanted_size && http_same(head->bytes + at, name_size, name))
-            return value;
-        at += name_size + 1 + strlen(value) + 1;
+        if (name_size == wanted_size && http_same_bytes(head->bytes + at, wanted, wanted_size))
+            return value_at;
+        at = value_at + strlen(head->bytes + value_at) + 1;
     }
-    return NULL;
+    return 0;
 }
 
-/* Moves the value received last behind the first of its namesakes (RFC 9110, 5.3). */
-static int join(struct http_head *head, const char *first)
+/* Makes a gap at `at`, of bytes that are reserved, or closes one (negative). */
+static void shift(struct http_head *head, size_t at, ptrdiff_t by)
 {
-    size_t end = (size_t)(first - head->bytes) + strlen(first);
-    size_t size = strlen(head->bytes + head->value_at);
-    size_t gap = size + 2;
-    int rc = reserve(head, gap);
+    size_t from = by < 0 ? at + (size_t)-by : at;
+
+    memmove(head->bytes + at + (by > 0 ? (size_t)by : 0), head->bytes + from, head->size - from);
+    head->size = by < 0 ? head->size - (size_t)-by : head->size + (size_t)by;
+}
+
+/* The value, which lies behind all fields in reserved room, goes behind that of its first namesake. */
+static void join(struct http_head *head, size_t first_at, const char *between, size_t value_size)
+{
+    size_t end = first_at + strlen(head->bytes + first_at), gap = value_size + 2;
+
+    shift(head, end, (ptrdiff_t)gap);
+    memcpy(head->bytes + end, between, 2);
+    memmove(head->bytes + end + 2, head->bytes + head->size, value_size);
+}
+
+int head_add(struct http_head *head, const char *name, size_t name_size, const char *value, size_t value_size)
+{
+    bool cookie = name_size == 6 && http_same_bytes(name, "cookie", 6);
+    size_t first_at = find(head, name, name_size), gap = value_size + 2;
+    int rc = reserve_pair(head, &name, name_size, &value, 2 * value_size + 4);
 
     if (rc < 0)
         return rc;
-    memmove(head->bytes + end + gap, head->bytes + end, head->size - end);
-    memcpy(head->bytes + end, ", ", 2);
-    memcpy(head->bytes + end + 2, head->bytes + head->value_at + gap, size);
-    head->size = head->fields_end += gap;
+    head->fields++;
+    if (first_at > 0) {
+        memmove(head->bytes + head->size + gap, value, value_size);  /* where the shift of what is before it takes `size` */
+        join(head, first_at, cookie ? "; " : ", ", value_size);
+        return 0;
+    }
+    head->names |= mark(name, name_size);
+    append(head, name, name_size);
+    append(head, value, value_size);
     return 0;
 }
 
-int head_end_value(struct http_head *head)
+int head_replace(struct http_head *head, const char *name, const char *value, size_t value_size)
 {
-    const char *namesake;
+    size_t at = find(head, name, strlen(name)), size;
     int rc;
 
-    while (head->size > head->value_at && (head->bytes[head->size - 1] == ' ' || head->bytes[head->size - 1] == '\t'))
-        head->size--;       /* RFC 9112, 5: white space behind a value is no part of it */
-    if ((rc = head_append(head, "", 1)) < 0)
+    if (at == 0)
+        return head_add(head, name, strlen(name), value, value_size);
+    size = strlen(head->bytes + at);
+    rc = reserve_pair(head, &name, 0, &value, value_size);
+    if (rc < 0)
         return rc;
-    namesake = find(head, head->bytes + head->fields_end);
-    if (namesake != NULL)
-        return join(head, namesake);
-    head->names |= mark(head->bytes + head->fields_end, head->value_at - 1 - head->fields_end);
-    head->fields_end = head->size;
+    shift(head, at, (ptrdiff_t)value_size - (ptrdiff_t)size);
+    memcpy(head->bytes + at, value, value_size);
     return 0;
 }
 
-/* RFC 9112, 3.2: one Host, valid by RFC 3986, 3.2, without user information. Two are joined by a space, too. */
-static bool names_one_host(const char *host)
+const char *http_method(const struct http_head *head)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%:[]";
-
-    return host[strspn(host, allowed)] == '\0';
+    return head->target_at > 0 ? head->bytes : "";
 }
 
-struct http_fault head_fault(const struct http_head *head)
+const char *http_target(const struct http_head *head)
 {
-    const char *host = find(head, "host");
-    const char *coding = find(head, "transfer-encoding");
-    const char *expectation = find(head, "expect");
-
-    if (host == NULL && head->version_minor == 1)
-        return (struct http_fault){400, "an HTTP/1.1 request must have a Host field"};
-    if (host != NULL && !names_one_host(host))
-        return (struct http_fault){400, "the Host field must name one host"};
-    if (coding != NULL && head->version_minor == 0)                             /* RFC 9112, 6.1 */
-        return (struct http_fault){400, "HTTP/1.0 has no Transfer-Encoding"};
-    if (coding != NULL && !http_list_has(coding, "chunked"))                    /* RFC 9112, 6.3 */
-        return (struct http_fault){400, "the transfer coding does not end in chunked"};
-    if (coding != NULL && !http_same(coding, strlen(coding), "chunked"))        /* RFC 9112, 6.1 */
-        return (struct http_fault){501, "chunked is the only transfer coding served here"};
-    if (expectation != NULL && head->version_minor == 1 &&                      /* RFC 9110, 10.1.1 */
-        !http_same(expectation, strlen(expectation), "100-continue"))
-        return (struct http_fault){417, "100-continue is the only expectation met here"};
-    return (struct http_fault){0};
+    return head->target_at > 0 ? head->bytes + head->target_at : "";
 }
 
-const char *http_method(const struct http_decoder *decoder)
+const char *http_field(const struct http_head *head, const char *name)
 {
-    return decoder->head.target_at > 0 ? llhttp_method_name(decoder->parser.method) : "";
+    size_t at = find(head, name, strlen(name));
+
+    return at > 0 ? head->bytes + at : NULL;
 }
 
-const char *http_target(const struct http_decoder *decoder)
+/* Never after a CONNECT: its client may take the bytes that follow for the tunnel's. */
+bool http_keep_alive(const struct http_head *head)
 {
-    return decoder->head.target_at > 0 ? decoder->head.bytes + decoder->head.target_at : "";
-}
+    const char *connection = http_field(head, "connection");
 
-int http_version_minor(const struct http_decoder *decoder)
-{
-    return decoder->head.version_minor;
-}
-
-const char *http_field(const struct http_decoder *decoder, const char *name)
-{
-    return find(&decoder->head, name);
-}
-
-/* RFC 9112, 9.3. Never after a CONNECT: its client may take the bytes that follow for the tunnel's. */
-bool http_keep_alive(const struct http_decoder *decoder)
-{
-    const char *connection = http_field(decoder, "connection");
-
-    if (decoder->phase == REFUSED || decoder->parser.method == HTTP_CONNECT || http_list_has(connection, "close"))
+    if (head->version < 10 || http_list_has(connection, "close") || strcmp(http_method(head), "CONNECT") == 0)
         return false;
-    return decoder->head.version_minor == 1 || http_list_has(connection, "keep-alive");
+    return head->version >= 11 || http_list_has(connection, "keep-alive");
 }
 
-/* RFC 9110, 7.8: HTTP/1.0 has no Upgrade. */
-bool http_wants_upgrade(const struct http_decoder *decoder)
+/* RFC 9110, 7.8: HTTP/1.0 has no Upgrade; RFC 9113, 8.6: nor has HTTP/2. */
+bool http_wants_upgrade(const struct http_head *head)
 {
-    return decoder->head.version_minor == 1 && http_field(decoder, "upgrade") != NULL &&
-           http_list_has(http_field(decoder, "connection"), "upgrade");
+    return head->version == 11 && http_field(head, "upgrade") && http_list_has(http_field(head, "connection"), "upgrade");
 }
 
 /* Only a client that still has a body to send waits for the 100 (RFC 9110, 10.1.1). */
-bool http_expects_continue(const struct http_decoder *decoder)
+bool http_expects_continue(const struct http_head *head)
 {
-    return decoder->head.version_minor == 1 && decoder->phase < COMPLETE && http_field(decoder, "expect") != NULL;
+    return head->version >= 11 && head->has_body && http_field(head, "expect");
+}
+
+int64_t http_content_length(const struct http_head *head)
+{
+    const char *text = http_field(head, "content-length");
+    uint64_t length = 0;
+
+    if (!text)
+        return -ENOENT;
+    if (*text == '\0')
+        return -EINVAL;
+    for (; *text != '\0'; text++)
+        if (*text < '0' || *text > '9' || __builtin_mul_overflow(length, 10, &length) ||
+            __builtin_add_overflow(length, (uint64_t)(*text - '0'), &length))
+            return -EINVAL;
+    return length > INT64_MAX ? INT64_MAX : (int64_t)length;
+}
+
+/*
+ * RFC 9110, 7.2: uri-host [ ":" port ], by RFC 3986, 3.2.2, without user information. Two Hosts are joined by ", ", whose
+ * space is not allowed.
+ */
+static bool names_one_host(const char *host)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%";
+    size_t size;
+
+    if (*host == '[') {
+        size = 1 + strspn(host + 1, "0123456789abcdefABCDEF:.vV");
+        if (size == 1 || host[size] != ']')
+            return false;
+        size++;
+    } else {
+        size = strspn(host, allowed);
+        if (size == 0 && *host != '\0')
+            return false;
+    }
+    host += size;
+    if (*host == ':')
+        host += 1 + strspn(host + 1, "0123456789");
+    return *host == '\0';
+}
+
+/* RFC 9112, 6.1 and 6.3: a body has one length, and who could read another is refused. */
+static struct http_fault length_fault(const struct http_head *head)
+{
+    const char *coding = http_field(head, "transfer-encoding");
+    bool last;
+
+    if (!coding)
+        return http_content_length(head) == -EINVAL
+                   ? (struct http_fault){400, "the Content-Length is malformed or not alone"} : (struct http_fault){0};
+    if (http_field(head, "content-length"))
+        return (struct http_fault){400, "the length of the body is ambiguous"};
+    if (head->version < 11)
+        return (struct http_fault){400, "HTTP/1.0 has no Transfer-Encoding"};
+    if (http_same(coding, strlen(coding), "chunked"))
+        return (struct http_fault){0};
+    if (http_list_count(coding, "chunked", &last) == 1 && last)
+        return (struct http_fault){501, "chunked is the only transfer coding served here"};
+    return (struct http_fault){400, "the transfer coding does not end in chunked, once"};
+}
+
+struct http_fault http_head_fault(const struct http_head *head)
+{
+    const char *host = http_field(head, "host"), *expectation = http_field(head, "expect");
+    struct http_fault fault;
+
+    if (!host && head->version == 11)
+        return (struct http_fault){400, "an HTTP/1.1 request must have a Host field"};
+    if (host && !names_one_host(host))
+        return (struct http_fault){400, "the Host field must name one host"};
+    fault = length_fault(head);
+    if (fault.status == 0 && expectation && head->version == 11 &&       /* RFC 9110, 10.1.1 */
+        !http_same(expectation, strlen(expectation), "100-continue"))
+        return (struct http_fault){417, "100-continue is the only expectation met here"};
+    return fault;
 }

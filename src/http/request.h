@@ -1,76 +1,73 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The request a decoder is reading: its state, and the store of its head. For codec.c and request.c alone.
+ * The head of a request, whichever decoder reads it: method, target and fields in one store, every string ended by a zero
+ * byte. Those of HTTP/1.1 and HTTP/2 look the same here: the latter's :authority is a field "host".
+ *
+ * The store begins in room that its maker gives (a stack's, mostly) and moves to the heap when that is too small. Strings
+ * move when something is added, so they are handed out when the head is complete.
  */
 #ifndef TANDEM_HTTP_REQUEST_H
 #define TANDEM_HTTP_REQUEST_H
 
-/* A method of llhttp and an event of ours share this name; here it is the event. */
-#define HTTP_HEAD LLHTTP_HEAD
-#include <llhttp.h>
-#undef HTTP_HEAD
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-#include "http/codec.h"
-
-/*
- * The head in one buffer: the request line, its target ended by a zero byte, and then for each field a name and a
- * value, each ended by a zero byte. That is never more than the bytes received, so whoever bounds those bounds this. A
- * field counts once its value is complete: it lies below `fields_end` then.
- */
 struct http_head {
-    char *bytes;              /* NULL until the first byte of a request: an idle connection holds no buffer */
-    size_t size;
-    size_t capacity;
+    char *bytes;              /* method, target, then a name and a value for each field; NULL while there is no room */
+    size_t size, capacity;
+    char *room;               /* the maker's; may be NULL */
+    size_t room_size;
     size_t target_at;         /* offsets into bytes; 0 while unknown */
     size_t fields_at;
-    size_t fields_end;
-    size_t value_at;          /* of the field being received */
-    size_t fields;            /* received; namesakes count one by one */
+    size_t fields;            /* added; namesakes count one by one */
     uint64_t names;           /* a bit for each name there may be: most searches end here, without a walk */
-    int version_minor;
+    int version;              /* 10, 11 or 20; 0 while unknown */
+    bool has_body;            /* one is announced, and it is not empty */
 };
 
-/* In the order of their coming. */
-enum http_phase { IN_REQUEST_LINE, IN_FIELDS, IN_BODY, AFTER_CHUNK, IN_CHUNK_LINE, IN_TRAILERS, COMPLETE, REFUSED };
+/* An empty head in `room`, which outlives it; NULL and 0: all on the heap. */
+void head_init(struct http_head *head, void *room, size_t room_size);
+
+/* Gives back what it took from the heap and forgets everything. */
+void head_clear(struct http_head *head);
+
+/* Makes sure that `extra` bytes fit behind what is there. Returns 0 or -ENOMEM. */
+int head_reserve(struct http_head *head, size_t extra);
+
+/*
+ * Sets the request line of an empty head. The strings may lie in the store's own free room, behind head->size. Returns 0 or
+ * -ENOMEM.
+ */
+int head_start(struct http_head *head, const char *method, size_t method_size, const char *target, size_t target_size,
+               int version);
+
+/*
+ * Adds a field; its strings likewise. Namesakes are joined by ", " (RFC 9110, 5.3), and those of Cookie by "; " (RFC 9113,
+ * 8.2.3). Returns 0 or -ENOMEM.
+ */
+int head_add(struct http_head *head, const char *name, size_t name_size, const char *value, size_t value_size);
+
+/* The same in place of all namesakes. */
+int head_replace(struct http_head *head, const char *name, const char *value, size_t value_size);
+
+/* "" while there is none. */
+const char *http_method(const struct http_head *head);                 /* "GET" */
+const char *http_target(const struct http_head *head);                 /* as sent: "/chat/r?name=ann" */
+const char *http_field(const struct http_head *head, const char *name);   /* case-insensitive; NULL when absent */
+bool http_keep_alive(const struct http_head *head);                    /* what the request asks for (RFC 9112, 9.3) */
+bool http_wants_upgrade(const struct http_head *head);                 /* Connection: upgrade and an Upgrade field */
+bool http_expects_continue(const struct http_head *head);
+
+/* The value of Content-Length: digits alone. Returns -ENOENT when there is none, -EINVAL when it is no length. */
+int64_t http_content_length(const struct http_head *head);
 
 struct http_fault {
     int status;               /* 0 when there is none */
-    const char *why;
+    const char *why;          /* a constant sentence */
 };
 
-struct http_decoder {
-    llhttp_t parser;
-    struct http_limits limits;
-    struct http_head head;
-    enum http_phase phase;
-    struct http_fault fault;  /* once REFUSED */
-    unsigned heard;           /* from llhttp, in the piece fed last */
-    bool head_unreported;
-    bool chunked;
-    bool last_was_cr;
-    size_t line_size;         /* bytes of the current line so far */
-    size_t line_bytes_left;
-    uint64_t body_bytes_left; /* of the body, or of the chunk, that was announced */
-    uint64_t chunks_bytes;    /* announced by the chunks so far */
-};
-
-/* Gives the buffer back and forgets everything. */
-void head_clear(struct http_head *head);
-
-/* Adds bytes of the request line, a name or a value. Returns 0 or -ENOMEM. */
-int head_append(struct http_head *head, const void *bytes, size_t size);
-
-/*
- * The bytes so far are the request line and end in CRLF. Returns 0; -EINVAL when malformed; -EPROTONOSUPPORT for a
- * version that is neither HTTP/1.0 nor HTTP/1.1.
- */
-int head_end_request_line(struct http_head *head);
-
-/* What was added since the last value is a name; what was added since the name is its value. Return 0 or -ENOMEM. */
-int head_end_name(struct http_head *head);
-int head_end_value(struct http_head *head);
-
-/* What RFC 9110 and RFC 9112 forbid in a complete head, limits and lengths aside. */
-struct http_fault head_fault(const struct http_head *head);
+/* What RFC 9110 and RFC 9112 forbid in a complete head of HTTP/1: hosts, lengths, expectations; limits aside. */
+struct http_fault http_head_fault(const struct http_head *head);
 
 #endif

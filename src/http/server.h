@@ -1,51 +1,107 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A connection's inside, shared with the WebSocket server that takes it over.
+ * The server's inside: its limits, and the places and the patience of its connections.
+ *
+ * A connection, in whatever protocol, has a place from its acceptance to its end. Places are what the server counts, what a
+ * drain waits for, and what a cancellation of td_http_server_run reaches although there may be no task: a connection that
+ * waits for its peer has none.
+ *
+ * Nor has it a timer. What is waited for in the same way is waited for equally long, so a list in the order of coming is one in
+ * the order of deadlines, and one timer for all looks at its head: struct http_watch.
  */
 #ifndef TANDEM_HTTP_SERVER_H
 #define TANDEM_HTTP_SERVER_H
 
 #include "http/codec.h"
+#include "loop/loop.h"
 #include "net/stream.h"
 #include "tandem/http.h"
 #include "tandem/sync.h"
 
-#define HTTP_PATH_MAX 1024
 #define HTTP_QUEUE_BYTES (256 * 1024)  /* answers that may wait for a slow reader before the handler does */
+
+/* What is counted, drained and cancelled; a member of the connection. */
+struct http_place {
+    struct scope_guest guest;  /* of the server's scope, whose join waits for it */
+    td_http_server *server;
+    struct td_list link;       /* among the server's places */
+    bool before_drain;
+    bool counted;              /* among the server's connections; not so the WebSocket in a stream of HTTP/2 */
+    /*
+     * Says why: the server's scope was cancelled (then every wait of its tasks answers -ECANCELED), or it drains (no request
+     * after the present one). Called from a task or a callback: it may not wait, nor leave. May be NULL.
+     */
+    void (*cancelled)(struct http_place *place);
+    void (*draining)(struct http_place *place);
+};
+
+/* Enters the server, which runs. The hooks are set by then, and may be changed at any time. */
+void http_place_enter(struct http_place *place, td_http_server *server, bool counted);
+
+/* The same place, somewhere else in memory and without hooks: `to` takes over what `from` was. */
+void http_place_move(struct http_place *to, struct http_place *from);
+
+/* Counts no longer: it is about to leave. */
+void http_place_uncount(struct http_place *place);
+
+/* Leaves; the last thing before the connection is freed. */
+void http_place_leave(struct http_place *place);
+
+/* What a connection without a task waits for. */
+enum http_waiting {
+    HTTP_FIRST_BYTE,   /* .head_timeout */
+    HTTP_NEXT_REQUEST, /* .idle_timeout */
+    HTTP_TO_SEND,      /* .send_timeout */
+    HTTP_GOODBYE,      /* for the peer to read our last words: a second */
+    HTTP_REFUSAL,      /* the same for a connection beyond the limit: a fifth of one */
+    HTTP_WAITINGS
+};
+
+struct http_watch {
+    struct td_list link;       /* list_init it first */
+    td_time since;
+    void (*overdue)(struct http_watch *watch);  /* called once, from the loop; the watch is over by then */
+};
+
+/* Begins to wait; what it waited for before is over. */
+void http_watch(td_http_server *server, struct http_watch *watch, enum http_waiting what);
+void http_watch_end(struct http_watch *watch);
+
+void http_sweep(struct td_timer *timer);  /* the server's own */
 
 struct td_http_server {
     struct loop *loop;
     td_listener *listener;
-    td_http_opts opts;
+    td_http_opts opts;          /* none is 0 that has a default */
+    struct http_limits limits;
     td_http_handler handler;
     void *arg;
-    struct td_list connections;
+    td_scope *scope;            /* of td_http_server_run */
+    struct td_list places;
+    struct td_list watched[HTTP_WAITINGS];
+    td_time patience[HTTP_WAITINGS];
+    struct td_timer sweep;
     td_http_stats stats;
     size_t refusing;            /* connections beyond the limit that are being told so */
     td_event drained, refused_one;
     bool draining;
+    int64_t date_second;        /* that `date` is the text of */
+    char date[HTTP_DATE_BYTES];
 };
 
-struct td_http {
-    struct td_list link;
-    td_http_server *server;
-    td_stream *stream;
-    struct http_decoder *decoder;
-    char *body;
-    size_t body_size, body_room;
-    const char *query;
-    char path[HTTP_PATH_MAX];
-    td_scope *idle;             /* while it waits for a request */
-    bool answered, keep_alive, before_drain, refused;
-    /* After an upgrade: ends the conversation in the protocol's own way, when the handler has returned. */
-    void (*finish)(td_http *http, int rc);
-    void *upgraded;
-};
+/* The text of a Date field, valid until the next call. */
+const char *http_date(td_http_server *server);
+
+/* Starts fn(arg) in a task of the server, on a hot stack. Any task or callback. Returns 0 or -ENOMEM. */
+int http_lease(td_http_server *server, td_fn fn, void *arg, const char *site);
 
 /*
- * Queues a block and waits while the queue is charged with more than `bytes`, for the server's send_timeout at the
- * most.
+ * Queues a block on a stream and waits while the queue is charged with more than `bytes`, as long as the peer takes at
+ * least .rate_min, seen over each .send_timeout. Checkpoint, if it waits. Returns 0, -ETIMEDOUT, or what sending failed with.
  */
-int http_send(td_http *http, struct block *block, size_t bytes);
+int http_send(td_http_server *server, td_stream *stream, struct block *block, size_t bytes);
+
+/* Whether the peer has taken so much since the stream was charged with *charge; sets it anew. */
+bool http_send_progress(const td_http_server *server, size_t *charge, const td_stream *stream);
 
 #endif

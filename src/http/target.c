@@ -19,8 +19,19 @@ bool http_same(const char *text, size_t size, const char *name)
     return name[size] == '\0';
 }
 
-bool http_list_has(const char *list, const char *token)
+bool http_same_bytes(const char *text, const char *name, size_t size)
 {
+    for (size_t i = 0; i < size; i++)
+        if (lower(text[i]) != lower(name[i]))
+            return false;
+    return true;
+}
+
+unsigned http_list_count(const char *list, const char *token, bool *last)
+{
+    unsigned found = 0;
+
+    *last = false;
     while (list != NULL && *list != '\0') {
         const char *start = list + strspn(list, " \t,");
         const char *end = start + strcspn(start, ",");
@@ -28,10 +39,17 @@ bool http_list_has(const char *list, const char *token)
         list = end;
         while (end > start && (end[-1] == ' ' || end[-1] == '\t'))
             end--;
-        if (end > start && http_same(start, (size_t)(end - start), token))
-            return true;
+        *last = http_same(start, (size_t)(end - start), token);
+        found += *last;
     }
-    return false;
+    return found;
+}
+
+bool http_list_has(const char *list, const char *token)
+{
+    bool last;
+
+    return list != NULL && http_list_count(list, token, &last) > 0;
 }
 
 static int hex_digit(char c)
@@ -78,19 +96,26 @@ static int decode(const char *at, const char *end, bool plus_is_space, char *out
     return (int)size;
 }
 
-/* Behind the "http://host" of an absolute form (RFC 9112, 3.2.2); the host is not empty (RFC 9110, 4.2.1). Or NULL. */
-static const char *skip_authority(const char *target)
+const char *http_authority(const char *target, size_t *size)
 {
     size_t scheme_size = strcspn(target, ":");
-    size_t authority_size;
 
     if (!http_same(target, scheme_size, "http") && !http_same(target, scheme_size, "https"))
         return NULL;
     if (strncmp(target + scheme_size, "://", 3) != 0)
         return NULL;
     target += scheme_size + 3;
-    authority_size = strcspn(target, "/?");
-    return authority_size > 0 ? target + authority_size : NULL;
+    *size = strcspn(target, "/?");
+    return *size > 0 ? target : NULL;   /* RFC 9110, 4.2.1: the host is not empty */
+}
+
+/* Behind the "http://host" of an absolute form (RFC 9112, 3.2.2); or NULL. */
+static const char *skip_authority(const char *target)
+{
+    size_t size;
+    const char *authority = http_authority(target, &size);
+
+    return authority != NULL ? authority + size : NULL;
 }
 
 int http_path(const char *target, char *path, size_t path_size, const char **query)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http/server.h"
+#include "http/exchange.h"
 #include "tandem/ws.h"
 #include "ws/codec.h"
 
@@ -21,7 +21,8 @@
 #define SINK_BYTES 1024
 
 struct td_ws {
-    td_http *http;
+    td_stream *stream;
+    struct http_place place;
     struct ws_decoder decoder;
     size_t queue_bytes_max;
     char *message;
@@ -61,12 +62,12 @@ void td_ws_frame_release(td_ws_frame *frame)
 
 int td_ws_post(td_ws *ws, td_ws_frame *frame)
 {
-    return ws->close_sent ? -EPIPE : stream_post(ws->http->stream, &frame->block, ws->queue_bytes_max);
+    return ws->close_sent ? -EPIPE : stream_post(ws->stream, &frame->block, ws->queue_bytes_max);
 }
 
 static int send_block(td_ws *ws, struct block *block)
 {
-    int rc = !block ? -ENOMEM : ws->close_sent ? -EPIPE : http_send(ws->http, block, HTTP_QUEUE_BYTES);
+    int rc = !block ? -ENOMEM : ws->close_sent ? -EPIPE : http_send(ws->place.server, ws->stream, block, HTTP_QUEUE_BYTES);
 
     block_release(block);
     return rc;
@@ -81,7 +82,7 @@ int td_ws_send(td_ws *ws, td_ws_kind kind, const void *data, size_t size)
 
 static void arm_close_timer(td_ws *ws, td_time wait_ns)
 {
-    struct timers *timers = &ws->http->server->loop->sched.timers;
+    struct timers *timers = &ws->stream->loop->sched.timers;
 
     timers_disarm(timers, &ws->close_timer);
     timers_arm(timers, &ws->close_timer, td_after(wait_ns));
@@ -91,7 +92,7 @@ static void arm_close_timer(td_ws *ws, td_time wait_ns)
 static void hasten_close(td_ws *ws)
 {
     ws->close_hastened = true;
-    stream_drop_backlog(ws->http->stream, true);
+    stream_drop_backlog(ws->stream, true);
     arm_close_timer(ws, GOODBYE_NS);
 }
 
@@ -99,17 +100,17 @@ static void close_overdue(struct td_timer *timer)
 {
     td_ws *ws = container_of(timer, struct td_ws, close_timer);
 
-    if (!ws->close_hastened && ws->http->stream->count > 1)
+    if (!ws->close_hastened && ws->stream->count > 1)
         hasten_close(ws);
-    else if (ws->http->stream->count > 0 && ws->close_waits++ < CLOSE_WAITS)
+    else if (ws->stream->count > 0 && ws->close_waits++ < CLOSE_WAITS)
         arm_close_timer(ws, CLOSE_WAIT_NS);  /* the peer has yet to read up to it */
     else
-        stream_break(ws->http->stream);
+        stream_break(ws->stream);
 }
 
 void td_ws_close(td_ws *ws, uint16_t code, const char *reason, bool at_once)
 {
-    td_stream *stream = ws->http->stream;
+    td_stream *stream = ws->stream;
     struct block *block;
 
     if (ws->close_sent) {
@@ -156,7 +157,6 @@ static int control(td_ws *ws, const struct ws_event *event)
 
 int td_ws_read(td_ws *ws, void *data, size_t size, td_ws_part *part)
 {
-    td_http *http = ws->http;
     int rc = task_checkpoint(task_self(__func__));
 
     if (size == 0)
@@ -164,11 +164,11 @@ int td_ws_read(td_ws *ws, void *data, size_t size, td_ws_part *part)
     while (rc >= 0 && !ws->close_received) {
         struct ws_event event;
         size_t used, have;
-        const unsigned char *bytes = stream_peek(http->stream, &have);
+        const unsigned char *bytes = stream_peek(ws->stream, &have);
 
         ws_decode(&ws->decoder, bytes, have, &used, data, size, &event);
         if (used)
-            stream_consume(http->stream, used);
+            stream_consume(ws->stream, used);
         if (event.kind == WS_EVENT_DATA) {
             if (ws->close_sent)
                 continue;  /* we have said good-bye: what comes now is not for us */
@@ -181,9 +181,9 @@ int td_ws_read(td_ws *ws, void *data, size_t size, td_ws_part *part)
                 return rc;
             continue;
         }
-        if (http->stream->input)
+        if (ws->stream->input)
             continue;
-        rc = stream_wait_input(http->stream);
+        rc = stream_wait_input(ws->stream);
         if (rc <= 0)
             return ws->close_sent && rc != -ECANCELED ? 0 : rc;
     }
@@ -242,11 +242,12 @@ static void finish(td_http *http, int rc)
     while (!ws->close_received && td_ws_read(ws, sink, sizeof sink, &part) > 0)
         ;
     td_scope_join(&scope);
-    timers_disarm(&http->server->loop->sched.timers, &ws->close_timer);
+    timers_disarm(&ws->stream->loop->sched.timers, &ws->close_timer);
     ws_decoder_fini(&ws->decoder);
+    stream_close_gently(ws->stream, GOODBYE_NS);
+    http_place_leave(&ws->place);
     free(ws->message);
     free(ws);
-    http->upgraded = NULL;
 }
 
 static int refuse(td_http *http, int status, const char *fields, const char *why)
@@ -264,7 +265,7 @@ static int check_handshake(td_http *http, char accept[WS_ACCEPT_SIZE])
     const char *upgrade = td_http_field(http, "Upgrade");
     const char *version = td_http_field(http, "Sec-WebSocket-Version"), *key = td_http_field(http, "Sec-WebSocket-Key");
 
-    if (!http_wants_upgrade(http->decoder) || !http_list_has(upgrade, "websocket"))
+    if (!http_wants_upgrade(&http->head) || !http_list_has(upgrade, "websocket"))
         return refuse(http, 426, "Upgrade: websocket\r\n", "this endpoint speaks WebSocket");
     if (strcmp(td_http_method(http), "GET") != 0)
         return refuse(http, 405, "Allow: GET\r\n", "a WebSocket handshake is a GET request");
@@ -276,26 +277,9 @@ static int check_handshake(td_http *http, char accept[WS_ACCEPT_SIZE])
     return 0;
 }
 
-static int agree(td_http *http, const char accept[WS_ACCEPT_SIZE])
-{
-    static const char format[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                 "Sec-WebSocket-Accept: %s\r\n\r\n";
-    struct block *block = block_new(sizeof format + WS_ACCEPT_SIZE);
-    int rc;
-
-    if (!block)
-        return -ENOMEM;
-    block->size = (size_t)snprintf((char *)block->bytes, block->size, format, accept);
-    http->answered = true;
-    http->keep_alive = false;
-    rc = http_send(http, block, 0);  /* until it is out: whatever a slow peer loses later, it is not this */
-    block_release(block);
-    return rc;
-}
-
 int td_ws_accept(td_http *http, td_ws **out, const td_ws_opts *opts)
 {
-    char accept[WS_ACCEPT_SIZE];
+    char accept[WS_ACCEPT_SIZE], fields[sizeof "Sec-WebSocket-Accept: \r\n" + WS_ACCEPT_SIZE];
     td_ws *ws;
     int rc = check_handshake(http, accept);
 
@@ -304,12 +288,12 @@ int td_ws_accept(td_http *http, td_ws **out, const td_ws_opts *opts)
     ws = calloc(1, sizeof *ws);
     if (!ws)
         return -ENOMEM;
-    rc = agree(http, accept);
+    snprintf(fields, sizeof fields, "Sec-WebSocket-Accept: %s\r\n", accept);
+    rc = exchange_upgrade(http, "websocket", fields, &ws->stream, &ws->place);
     if (rc < 0) {
         free(ws);
         return rc;
     }
-    ws->http = http;
     ws->queue_bytes_max = opts && opts->queue_bytes_max ? opts->queue_bytes_max : HTTP_QUEUE_BYTES;
     ws_decoder_init(&ws->decoder, WS_SERVER, opts && opts->message_bytes_max ? opts->message_bytes_max : MESSAGE_MAX_DEFAULT);
     timer_init(&ws->close_timer, close_overdue);

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "http/codec.h"
+#include "reader.h"
 
 #define ENTRIES(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -18,58 +18,31 @@ static const struct http_limits limits = {.head_bytes_max = 16384, .fields_max =
 /* The allocator between us and the C library's (the linker's --wrap), with as much memory as a test allows it. */
 static struct {
     size_t allocations_left;
-    size_t held;
-    void *last;
+    size_t asked;
 } memory = {.allocations_left = SIZE_MAX};
 
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void __real_free(void *old);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void __wrap_free(void *old);
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
 
-static bool memory_is_short(void)
+void *__wrap_malloc(size_t size)
 {
     if (memory.allocations_left == 0)
-        return true;
+        return NULL;
     if (memory.allocations_left != SIZE_MAX)
         memory.allocations_left--;
-    return false;
+    memory.asked = size;
+    return __real_malloc(size);
 }
 
-void *__wrap_calloc(size_t count, size_t size)
+static struct http_step decode(struct reader *decoder, const char *bytes)
 {
-    return memory_is_short() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    void *grown = memory_is_short() ? NULL : __real_realloc(old, size);
-
-    if (grown != NULL) {
-        memory.last = grown;
-        memory.held = size;
-    }
-    return grown;
-}
-
-void __wrap_free(void *old)
-{
-    if (old != NULL && old == memory.last)
-        memory.held = 0;
-    __real_free(old);
-}
-
-static struct http_step decode(struct http_decoder *decoder, const char *bytes)
-{
-    return http_decode(decoder, (const uint8_t *)bytes, strlen(bytes));
+    return http_decode(&decoder->decoder, (const uint8_t *)bytes, strlen(bytes));
 }
 
 /* A decoder whose request has these lines behind "Host: h", at HTTP_HEAD. */
-static struct http_decoder *request(const char *method, int version_minor, const char *lines)
+static struct reader *request(const char *method, int version_minor, const char *lines)
 {
-    struct http_decoder *decoder = http_decoder_open(&limits);
+    struct reader *decoder = reader_open(&limits);
     char bytes[512];
 
     snprintf(bytes, sizeof(bytes), "%s %s HTTP/1.%d\r\nHost: h\r\n%s\r\n", method,
@@ -81,31 +54,31 @@ static struct http_decoder *request(const char *method, int version_minor, const
 
 static void fields_are_found_in_any_case(void **state)
 {
-    struct http_decoder *decoder = request("GET", 1, "Accept:text/html\r\nX-Empty:\r\nX-Padded: \t a b \t \r\n");
+    struct reader *decoder = request("GET", 1, "Accept:text/html\r\nX-Empty:\r\nX-Padded: \t a b \t \r\n");
 
-    assert_string_equal(http_method(decoder), "GET");
-    assert_string_equal(http_target(decoder), "/");
-    assert_int_equal(http_version_minor(decoder), 1);
-    assert_string_equal(http_field(decoder, "host"), "h");
-    assert_string_equal(http_field(decoder, "ACCEPT"), "text/html");
-    assert_string_equal(http_field(decoder, "x-empty"), "");
-    assert_string_equal(http_field(decoder, "x-padded"), "a b");
-    assert_null(http_field(decoder, "accep"));
-    assert_null(http_field(decoder, "accept-"));
-    assert_null(http_field(decoder, "text/html"));
-    http_decoder_close(decoder);
+    assert_string_equal(http_method(&decoder->head), "GET");
+    assert_string_equal(http_target(&decoder->head), "/");
+    assert_int_equal(decoder->head.version, 11);
+    assert_string_equal(http_field(&decoder->head, "host"), "h");
+    assert_string_equal(http_field(&decoder->head, "ACCEPT"), "text/html");
+    assert_string_equal(http_field(&decoder->head, "x-empty"), "");
+    assert_string_equal(http_field(&decoder->head, "x-padded"), "a b");
+    assert_null(http_field(&decoder->head, "accep"));
+    assert_null(http_field(&decoder->head, "accept-"));
+    assert_null(http_field(&decoder->head, "text/html"));
+    reader_close(decoder);
 }
 
 /* RFC 9110, 5.3 */
 static void namesakes_are_joined_in_their_order(void **state)
 {
-    struct http_decoder *decoder = request("GET", 1, "A: 1\r\nB: x\r\na: 2\r\nC: y\r\nA:\r\nA: 4\r\nb: z\r\n");
+    struct reader *decoder = request("GET", 1, "A: 1\r\nB: x\r\na: 2\r\nC: y\r\nA:\r\nA: 4\r\nb: z\r\n");
 
-    assert_string_equal(http_field(decoder, "a"), "1, 2, , 4");
-    assert_string_equal(http_field(decoder, "b"), "x, z");
-    assert_string_equal(http_field(decoder, "c"), "y");
-    assert_string_equal(http_field(decoder, "host"), "h");
-    http_decoder_close(decoder);
+    assert_string_equal(http_field(&decoder->head, "a"), "1, 2, , 4");
+    assert_string_equal(http_field(&decoder->head, "b"), "x, z");
+    assert_string_equal(http_field(&decoder->head, "c"), "y");
+    assert_string_equal(http_field(&decoder->head, "host"), "h");
+    reader_close(decoder);
 }
 
 /* RFC 9112, 9.3 */
@@ -130,11 +103,11 @@ static void keep_alive_is_what_the_request_asks_for(void **state)
     };
 
     for (size_t i = 0; i < ENTRIES(table); i++) {
-        struct http_decoder *decoder = request(table[i].method, table[i].version_minor, table[i].lines);
+        struct reader *decoder = request(table[i].method, table[i].version_minor, table[i].lines);
 
-        if (http_keep_alive(decoder) != table[i].keeps)
+        if (http_keep_alive(&decoder->head) != table[i].keeps)
             fail_msg("%s HTTP/1.%d %s", table[i].method, table[i].version_minor, table[i].lines);
-        http_decoder_close(decoder);
+        reader_close(decoder);
     }
 }
 
@@ -155,11 +128,11 @@ static void upgrade_takes_both_fields(void **state)
     };
 
     for (size_t i = 0; i < ENTRIES(table); i++) {
-        struct http_decoder *decoder = request("GET", table[i].version_minor, table[i].lines);
+        struct reader *decoder = request("GET", table[i].version_minor, table[i].lines);
 
-        if (http_wants_upgrade(decoder) != table[i].wants)
+        if (http_wants_upgrade(&decoder->head) != table[i].wants)
             fail_msg("HTTP/1.%d %s", table[i].version_minor, table[i].lines);
-        http_decoder_close(decoder);
+        reader_close(decoder);
     }
 }
 
@@ -181,11 +154,11 @@ static void only_a_body_to_come_is_waited_for(void **state)
     };
 
     for (size_t i = 0; i < ENTRIES(table); i++) {
-        struct http_decoder *decoder = request("POST", table[i].version_minor, table[i].lines);
+        struct reader *decoder = request("POST", table[i].version_minor, table[i].lines);
 
-        if (http_expects_continue(decoder) != table[i].expects)
+        if (http_expects_continue(&decoder->head) != table[i].expects)
             fail_msg("HTTP/1.%d %s", table[i].version_minor, table[i].lines);
-        http_decoder_close(decoder);
+        reader_close(decoder);
     }
 }
 
@@ -193,61 +166,90 @@ static void only_a_body_to_come_is_waited_for(void **state)
 static void asking_too_early_is_harmless(void **state)
 {
     static const char *const pieces[] = {"", "G", "ET /a HTTP/1.1", "\r\nHost: ", "h\r\nHost: i\r\n", "\r\n"};
-    struct http_decoder *decoder = http_decoder_open(&limits);
+    struct reader *decoder = reader_open(&limits);
 
     for (size_t i = 0; i < ENTRIES(pieces); i++) {
         assert_int_equal(decode(decoder, pieces[i]).event, i + 1 < ENTRIES(pieces) ? HTTP_MORE : HTTP_FAIL);
-        assert_non_null(http_method(decoder));
-        assert_non_null(http_target(decoder));
-        assert_null(http_field(decoder, "connection"));
-        assert_false(http_wants_upgrade(decoder));
-        assert_false(http_expects_continue(decoder));
+        assert_non_null(http_method(&decoder->head));
+        assert_non_null(http_target(&decoder->head));
+        assert_null(http_field(&decoder->head, "connection"));
+        assert_false(http_wants_upgrade(&decoder->head));
+        assert_false(http_expects_continue(&decoder->head));
     }
-    assert_false(http_keep_alive(decoder));
-    http_decoder_close(decoder);
+    reader_close(decoder);
 }
 
-/* Between requests a connection costs its decoder and nothing else, however large the head before. */
-static void head_is_given_back(void **state)
+/* A head begins in the room it is given, moves to the heap with all that is in it, and comes back. */
+static void a_head_outgrows_its_room(void **state)
 {
-    struct http_decoder *decoder = http_decoder_open(&limits);
+    char room[64], value[3000] = {0};
+    struct http_head head;
 
-    assert_int_equal(decode(decoder, "GET / HTTP/1.1\r\nHost: h\r\nA: ").event, HTTP_MORE);
-    assert_int_equal(memory.held, 1024);
-    for (size_t i = 0; i < 1500; i++)
-        assert_int_equal(decode(decoder, "0123456789").event, HTTP_MORE);
-    assert_int_equal(memory.held, 16384);
-    assert_int_equal(decode(decoder, "\r\n\r\n").event, HTTP_HEAD);
-    assert_int_equal(decode(decoder, "").event, HTTP_DONE);
+    head_init(&head, room, sizeof(room));
+    assert_int_equal(head_start(&head, "GET", 3, "/", 1, 11), 0);
+    assert_int_equal(head_add(&head, "Host", 4, "h", 1), 0);
+    assert_ptr_equal(head.bytes, room);
+    memset(value, 'x', sizeof(value) - 1);
+    assert_int_equal(head_add(&head, "A", 1, value, sizeof(value) - 1), 0);
+    assert_ptr_not_equal(head.bytes, room);
+    assert_string_equal(http_method(&head), "GET");
+    assert_string_equal(http_field(&head, "a"), value);
+    assert_string_equal(http_field(&head, "host"), "h");
+    head_clear(&head);
+    assert_ptr_equal(head.bytes, room);
+    assert_string_equal(http_method(&head), "");
+    assert_null(http_field(&head, "host"));
+}
 
-    http_decoder_next(decoder);
-    assert_int_equal(memory.held, 0);
-    assert_int_equal(decode(decoder, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").event, HTTP_HEAD);
-    http_decoder_close(decoder);
+/* RFC 9112, 3.2.2: the target's host takes the place of the field's, be it longer or shorter. */
+static void fields_are_replaced(void **state)
+{
+    struct reader *decoder = request("GET", 1, "A: 1\r\nB: 2\r\n");
+
+    assert_int_equal(head_replace(&decoder->head, "Host", "longer.example:80", 17), 0);
+    assert_string_equal(http_field(&decoder->head, "host"), "longer.example:80");
+    assert_int_equal(head_replace(&decoder->head, "host", "", 0), 0);
+    assert_string_equal(http_field(&decoder->head, "host"), "");
+    assert_int_equal(head_replace(&decoder->head, "C", "3", 1), 0);
+    assert_string_equal(http_field(&decoder->head, "a"), "1");
+    assert_string_equal(http_field(&decoder->head, "b"), "2");
+    assert_string_equal(http_field(&decoder->head, "c"), "3");
+    reader_close(decoder);
+}
+
+/* RFC 9113, 8.2.3: crumbs make a cookie again; a comma would be another one's value. */
+static void cookies_are_joined_by_semicolons(void **state)
+{
+    struct reader *decoder = request("GET", 1, "Cookie: a=1\r\nX: y\r\ncookie: b=2\r\n");
+
+    assert_string_equal(http_field(&decoder->head, "cookie"), "a=1; b=2");
+    assert_string_equal(http_field(&decoder->head, "x"), "y");
+    reader_close(decoder);
 }
 
 /* Whichever allocation fails: 503, and nothing leaks (the sanitizer looks). */
 static void short_memory_is_503(void **state)
 {
     static const char bytes[] = "GET / HTTP/1.1\r\nHost: h\r\nA: %0*d\r\nB: x\r\nA: y%0*d\r\n\r\n";
-    char text[2048];
-    struct http_decoder *decoder;
-    struct http_step step;
+    char text[4096];
+    unsigned refusals = 0;
+    bool done = false;
 
     snprintf(text, sizeof(text), bytes, 600, 1, 900, 1);
-    memory.allocations_left = 0;
-    assert_null(http_decoder_open(&limits));
-    for (size_t allowed = 0; allowed < 4; allowed++) {
-        memory.allocations_left = 1 + allowed;
-        decoder = http_decoder_open(&limits);
+    for (size_t allowed = 0; !done; allowed++) {
+        struct reader *decoder = reader_open(&limits);
+        struct http_step step;
+
+        memory.allocations_left = allowed;
         step = decode(decoder, text);
         memory.allocations_left = SIZE_MAX;
-        if (step.event == HTTP_HEAD)
-            assert_true(allowed == 3);      /* 1 KiB, 2 KiB, and 4 KiB while two values are joined */
-        else
+        done = step.event == HTTP_HEAD;
+        if (!done)
             assert_int_equal(step.status, 503);
-        http_decoder_close(decoder);
+        refusals += !done;
+        reader_close(decoder);
     }
+    assert_in_range(refusals, 2, 4);
 }
 
 int main(void)
@@ -259,7 +261,9 @@ int main(void)
         cmocka_unit_test(upgrade_takes_both_fields),
         cmocka_unit_test(only_a_body_to_come_is_waited_for),
         cmocka_unit_test(asking_too_early_is_harmless),
-        cmocka_unit_test(head_is_given_back),
+        cmocka_unit_test(a_head_outgrows_its_room),
+        cmocka_unit_test(fields_are_replaced),
+        cmocka_unit_test(cookies_are_joined_by_semicolons),
         cmocka_unit_test(short_memory_is_503),
     };
 
