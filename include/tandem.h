@@ -33,6 +33,7 @@
 #include "tandem/stack.h"
 #include "tandem/sync.h"
 #include "tandem/time.h"
+#include "tandem/tls.h"
 #include "tandem/ws.h"
 
 #endif

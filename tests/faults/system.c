@@ -6,6 +6,9 @@
 #include <linux/futex.h>
 #include <netdb.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
