@@ -150,6 +150,8 @@ SAFE(memchr) SAFE(memcpy) SAFE(memmove) SAFE(memset) SAFE(strcmp) SAFE(strcspn) 
 SAFE(strrchr) SAFE(strspn) SAFE(strstr) SAFE(snprintf) SAFE(vsnprintf) SAFE(fprintf) SAFE(stderr) SAFE(sigdescr_np)
 SAFE(strerrordesc_np)
 SAFE(inet_ntop) SAFE(inet_pton) SAFE(EVP_EncodeBlock) SAFE(EVP_sha1)
+SAFE(deflate) SAFE(deflateEnd) SAFE(deflateInit2_) SAFE(deflateReset)  /* zlib, with our malloc */
+SAFE(inflate) SAFE(inflateEnd) SAFE(inflateInit2_) SAFE(inflateReset) SAFE(inflateResetKeep)
 SAFE(kill) SAFE(sigaction) SAFE(signal) SAFE(sigemptyset) SAFE(sigfillset) SAFE(sigprocmask)
 SAFE(io_uring_free_probe) SAFE(io_uring_peek_batch_cqe)
 SAFE(pthread_cond_destroy) SAFE(pthread_cond_init) SAFE(pthread_cond_signal) SAFE(pthread_cond_timedwait)

@@ -227,6 +227,11 @@ static size_t mask_stream(const uint8_t *in, size_t size, uint8_t *out)
 
         assert_true(size - at >= 2 && in[at + 1] < 0x80);
         header = in[at + 1] == 127 ? 10 : in[at + 1] == 126 ? 4 : 2;
+        if (header > size - at) {  /* cut off: the mask never comes */
+            memcpy(out + to, in + at, size - at);
+            out[to + 1] |= 0x80;
+            return to + size - at;
+        }
         length = header == 2 ? in[at + 1] : 0;
         for (size_t i = 2; i < header; i++)
             length = length << 8 | in[at + i];
