@@ -48,16 +48,37 @@ void http_place_uncount(struct http_place *place)
     place->counted = false;
 }
 
+static void one_less_before_drain(td_http_server *server)
+{
+    if (--server->stats.connections_before_drain == 0 && server->draining)
+        td_event_set(&server->drained);
+}
+
 void http_place_leave(struct http_place *place)
 {
-    td_http_server *server = place->server;
-
     http_place_uncount(place);
     list_remove(&place->link);
-    server->stats.connections_before_drain -= place->before_drain;
-    if (server->draining && server->stats.connections_before_drain == 0)
-        td_event_set(&server->drained);
+    if (place->before_drain)
+        one_less_before_drain(place->server);
     scope_guest_done(&place->guest, 0, false);
+}
+
+enum { COUNTED = 1, BEFORE_DRAIN = 2 };
+
+uint8_t http_place_fold(struct http_place *place)
+{
+    uint8_t count = (uint8_t)((place->counted ? COUNTED : 0) | (place->before_drain ? BEFORE_DRAIN : 0));
+
+    list_remove(&place->link);
+    scope_guest_done(&place->guest, 0, false);
+    return count;
+}
+
+void http_count_leave(td_http_server *server, uint8_t count)
+{
+    server->stats.connections -= (count & COUNTED) != 0;
+    if (count & BEFORE_DRAIN)
+        one_less_before_drain(server);
 }
 
 static td_time deadline_of(const td_http_server *server, int what)

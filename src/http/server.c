@@ -184,6 +184,7 @@ int td_http_server_open(td_http_server **out, td_listener *listener, const td_ht
     server->arg = arg;
     server->date_second = -1;
     list_init(&server->places);
+    list_init(&server->ws_endpoints);
     for (int i = 0; i < HTTP_WAITINGS; i++)
         list_init(&server->watched[i]);
     timer_init(&server->sweep, http_sweep);

@@ -47,6 +47,13 @@ void http_place_uncount(struct http_place *place);
 /* Leaves; the last thing before the connection is freed. */
 void http_place_leave(struct http_place *place);
 
+/*
+ * Leaves, but goes on being counted and waited for by a drain, until http_count_leave with what this returns. For whom another
+ * place of the server stands: that of WebSockets, say, of which there are many.
+ */
+uint8_t http_place_fold(struct http_place *place);
+void http_count_leave(td_http_server *server, uint8_t count);
+
 /* What a connection without a task waits for. */
 enum http_waiting {
     HTTP_FIRST_BYTE,   /* .head_timeout */
@@ -78,6 +85,7 @@ struct td_http_server {
     void *arg;
     td_scope *scope;            /* of td_http_server_run */
     struct td_list places;
+    struct td_list ws_endpoints;  /* ws/endpoint.h */
     struct td_list watched[HTTP_WAITINGS];
     td_time patience[HTTP_WAITINGS];
     struct td_timer sweep;

@@ -25,7 +25,9 @@ def handshakes_are_checked(run):
     version, key = 'Sec-WebSocket-Version: 13\r\n', f'Sec-WebSocket-Key: {KEY}\r\n'
     whole = upgrade + connection + version + key
     cases = [(whole, 101), (whole.lower().replace(KEY.lower(), KEY), 101), (whole.replace('websocket\r', 'WebSocket\r'), 101),
-             (whole.replace(': Upgrade', ': keep-alive, Upgrade'), 101), (whole + 'Origin: http://else.where\r\n', 101),
+             (whole.replace(': Upgrade', ': keep-alive, Upgrade'), 101), (whole + 'Origin: http://h\r\n', 101),
+             (whole + 'Origin: http://else.where\r\n', 403), (whole + 'Origin: null\r\n', 403),
+             (whole + 'Origin: http://h:81\r\n', 403),
              (whole + 'Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\n', 101),
              (connection + version + key, 426), (upgrade + version + key, 426), (whole.replace('websocket\r', 'h2c\r'), 426),
              (upgrade + connection + key, 426), (whole.replace('13', '12'), 426), (whole.replace('13', '13, 8'), 426),
