@@ -46,6 +46,7 @@ typedef struct td_http_opts {
     td_time body_timeout;     /* 30 s of waiting for its body */
     td_time idle_timeout;     /* 75 s between requests */
     td_time send_timeout;     /* 30 s for a peer to take what was written */
+    unsigned streams_max;     /* 100: requests of one connection of HTTP/2 at a time, those included whose client has left */
     bool stream_bodies;       /* handlers read the bodies, by td_http_read; td_http_body is empty */
 } td_http_opts;
 
@@ -71,6 +72,8 @@ void td_http_server_drain(td_http_server *server);
  */
 int td_http_server_wait_drained(td_http_server *server);
 
+#define TD_HTTP2_FLOODS 9   /* kinds of them */
+
 typedef struct td_http_stats {
     size_t connections;                /* open now, WebSockets included */
     size_t connections_before_drain;   /* of them, those accepted before td_http_server_drain */
@@ -78,7 +81,14 @@ typedef struct td_http_stats {
     unsigned long long accepted, refused, requests, bad_requests;
     unsigned long long shed;           /* idle connections that gave way to new ones */
     unsigned long long timeouts_idle, timeouts_head, timeouts_body, timeouts_send;  /* what peers were too slow for */
+    unsigned long long http2;          /* connections of HTTP/2 so far */
+    unsigned long long http2_refused;  /* streams beyond .streams_max */
+    unsigned long long http2_floods;   /* connections closed because of a flood; and of which kind: */
+    unsigned long long http2_flood[TD_HTTP2_FLOODS];
 } td_http_stats;
+
+/* What a kind of flood is called: "rapid resets". */
+const char *td_http2_flood_name(unsigned kind);
 
 /* Not a checkpoint. */
 void td_http_server_statistics(const td_http_server *server, td_http_stats *stats);

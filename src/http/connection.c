@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/h2_connection.h"
 #include "http/visit.h"
 
 void connection_free(struct connection *connection)
@@ -101,6 +102,21 @@ static void sent_some(td_stream *stream)
         linger(connection);
 }
 
+/* Whether the client speaks HTTP/2, or may be about to (prior knowledge: RFC 9113, 3.3). It is another's connection then. */
+static bool begins_http2(struct connection *connection)
+{
+    td_stream *stream = connection->stream;
+    enum h2_begin begin = connection->requests == 0 ? h2_begins(stream) : H2_BEGINS_NOT;
+
+    if (begin == H2_MAY_BEGIN)
+        return stream->input_end > 0;
+    if (begin == H2_BEGINS_NOT || h2_connection_start(&connection->place, stream) < 0)
+        return false;
+    unpark(connection);
+    connection_free(connection);
+    return true;
+}
+
 /* Input, or its end. */
 static void came(td_stream *stream)
 {
@@ -112,7 +128,7 @@ static void came(td_stream *stream)
     } else if (connection->state == PARKED && !stream->input) {
         unpark(connection);
         say_goodbye(connection);
-    } else if (connection->state == PARKED) {
+    } else if (connection->state == PARKED && !begins_http2(connection)) {
         unpark(connection);
         http_watch_end(&connection->watch);
         server->stats.leased++;

@@ -204,7 +204,7 @@ int td_http_end(td_http *http, const char *trailers)
     if (http->phase != ANSWERING || (trailers && !http_lines_valid(trailers)))
         return -EINVAL;
     if (http->answer_left > 0 && !http->bodyless) {
-        stream_break(http->stream);  /* who counts on the announced length must not take this for all of it */
+        http->kind->abort(http);  /* who counts on the announced length must not take this for all of it */
         return -EPROTO;
     }
     http->phase = ANSWERED;

@@ -42,6 +42,7 @@ struct exchange_kind {
      */
     int (*upgrade)(td_http *http, const char *protocol, const char *fields, td_stream **stream, struct http_place *place);
     td_case (*gone)(td_http *http);   /* the client has left: td_on_gone */
+    void (*abort)(td_http *http);     /* the answer cannot be completed: breaks off what carries it */
 };
 
 enum answer_phase { NOT_ANSWERED, ANSWERING, ANSWERED, UPGRADED };

@@ -158,6 +158,7 @@ static void settle_opts(td_http_server *server, const td_http_opts *given)
     opts->fields_max = or_size(opts->fields_max, 100);
     opts->body_bytes_max = or_size(opts->body_bytes_max, 64 * 1024);
     opts->rate_min = or_size(opts->rate_min, 1024);
+    opts->streams_max = opts->streams_max ? opts->streams_max : 100;
     opts->head_timeout = or_default(opts->head_timeout, td_sec(10));
     opts->body_timeout = or_default(opts->body_timeout, td_sec(30));
     opts->idle_timeout = or_default(opts->idle_timeout, td_sec(75));

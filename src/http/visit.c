@@ -9,6 +9,11 @@ static td_case gone(td_http *http)
     return stream_on_gone(http->stream);
 }
 
+static void break_off(td_http *http)
+{
+    stream_break(http->stream);
+}
+
 const struct exchange_kind visit_exchange = {
     .scheme = "http",
     .head = answer_head,
@@ -16,6 +21,7 @@ const struct exchange_kind visit_exchange = {
     .read = body_read,
     .upgrade = answer_upgrade,
     .gone = gone,
+    .abort = break_off,
 };
 
 static void visit_init(struct visit *visit, struct connection *connection)

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Answers and bodies of HTTP/2, as handlers write and read them: the exchange_kind of its streams. */
+#ifndef TANDEM_HTTP_H2_ANSWER_H
+#define TANDEM_HTTP_H2_ANSWER_H
+
+#include "http/h2_exchange.h"
+
+/* The kind for exchanges of this connection: with TLS or without. */
+const struct exchange_kind *h2_answer_kind(const td_stream *stream);
+
+/* Says 100 Continue, once. */
+void h2_answer_continue(struct h2_exchange *exchange);
+
+#endif
