@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Byte streams over TCP.
+ * Byte streams over TCP and Unix sockets.
  *
- * Addresses are text: "127.0.0.1:8080", "[::1]:8080"; port 0 lets the system choose. For names there is tandem/lookup.h.
+ * Addresses are text: "127.0.0.1:8080", "[::1]:8080", "[fe80::1%eth0]:8080"; port 0 lets the system choose. Unix sockets are
+ * "unix:/run/service.sock", up to 107 bytes of path, or "unix:@name" in the abstract name space, which needs no file. For names
+ * there are td_connect_to and tandem/lookup.h.
  *
  * Everything here is for tasks of the loop that made the object. At most one task reads a stream at a time, and one
  * writes.
@@ -23,30 +25,55 @@ extern "C" {
 typedef struct td_listener td_listener;
 typedef struct td_stream td_stream;
 
-#define TD_ADDRESS_MAX 64  /* bytes of an address as text, the final zero included */
+#define TD_ADDRESS_MAX 128  /* bytes of an address as text, the final zero included */
 
 typedef struct td_listen_opts {
     int backlog;      /* connections the kernel holds until they are accepted; 0: 4096 */
     int share_port;   /* other listeners, of other processes too, may listen on the same port (SO_REUSEPORT) */
+    int v6_only;      /* an IPv6 address takes no IPv4 connections, so that another listener may */
+    unsigned mode;    /* of a Unix socket's file: who may write to it may connect; 0: as the umask has it */
+    /*
+     * What those hear, before their connection is closed, for whom there is no descriptor (a 503, say); kept by the caller. NULL:
+     * nothing.
+     */
+    const void *farewell;
+    size_t farewell_size;
 } td_listen_opts;
 
 /*
- * Listens on an address. opts may be NULL. Not a checkpoint.
- * Returns 0 and *listener; -EINVAL for text that is no address; -EADDRINUSE, -EACCES, -ENOMEM and what else the
- * system says.
+ * Listens on an address. opts may be NULL. A Unix socket's file that is in the way is removed when nobody is behind it any
+ * more, which is what a server leaves that was killed. Not a checkpoint.
+ *
+ * Returns 0 and *listener; -EINVAL for text that is no address; -ENAMETOOLONG for a path beyond what the kernel takes; -ENODEV
+ * for an IPv6 scope that is none; -EADDRINUSE: somebody listens there, or the path is another file's; -EACCES, -ENOENT (the
+ * path's folder), -ENOMEM and what else the system says.
  */
 int td_listen(td_listener **listener, const char *address, const td_listen_opts *opts);
 
-/* Closes it; no task may be accepting. Not a checkpoint. */
+/* Closes it, and removes the file of its Unix socket; no task may be accepting. Not a checkpoint. */
 void td_listener_close(td_listener *listener);
 
 /* The address it listens on, with the real port. Valid as long as the listener. */
 const char *td_listener_address(const td_listener *listener);
 
+typedef struct td_listener_stats {
+    unsigned long long accepted;
+    unsigned long long turned_away;  /* closed because there was no descriptor for them */
+} td_listener_stats;
+
+/* How many it has had so far. Not a checkpoint. */
+void td_listener_statistics(const td_listener *listener, td_listener_stats *stats);
+
 /*
- * Waits for a connection. Checkpoint: yes.
- * Returns 0 and *stream, to be closed; -ECANCELED; -EMFILE, -ENFILE, -ENOMEM when the system is short of something:
- * try again a little later. A connection that broke before it was accepted is passed over.
+ * Waits for a connection. While nobody accepts, connections wait in the kernel (td_listen_opts.backlog): that is how to pause.
+ *
+ * When the process or the machine is out of descriptors, those who come are turned away with the farewell, by a descriptor
+ * that the listener holds in reserve; the first that there is a descriptor for is accepted again. The log tells, every ten
+ * seconds at the most.
+ *
+ * Checkpoint: yes. After 16 connections in a row the other tasks have their turn.
+ * Returns 0 and *stream, to be closed; -ECANCELED; -ENOMEM, -ENOBUFS when the system is short of memory: try again a little
+ * later. A connection that broke before it was accepted is passed over.
  */
 int td_accept(td_listener *listener, td_stream **stream);
 

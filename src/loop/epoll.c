@@ -75,6 +75,9 @@ static int connect_now(const struct io_op *op)
 {
     if (connect(op->file->fd, op->address.at, op->address.size) == 0 || errno == EISCONN)
         return 0;
+    /* A Unix socket whose listener's backlog is full: nothing will tell when there is room. */
+    if (errno == EAGAIN)
+        return -EBUSY;
     return errno == EINPROGRESS || errno == EALREADY ? -EAGAIN : -errno;
 }
 
@@ -94,6 +97,9 @@ static int attempt(struct io_op *op)
             break;
         case IO_READ:
             n = read(file->fd, op->buffer.data, op->buffer.size);
+            break;
+        case IO_RECEIVE_MESSAGE:
+            n = recvmsg(file->fd, op->into, MSG_DONTWAIT | MSG_TRUNC);
             break;
         case IO_SEND:
             n = sendmsg(file->fd, op->message, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -21,6 +21,7 @@
 enum io_kind {
     IO_ACCEPT, IO_CONNECT, IO_RECEIVE, IO_SEND, IO_READ, IO_POLL,
     IO_WRITE,
+    IO_RECEIVE_MESSAGE,  /* of a datagram socket; the result is the datagram's size, also when `into` has less room */
     /* Calls: with `call` and no `file`. */
     IO_OPEN, IO_CLOSE, IO_READ_AT, IO_WRITE_AT, IO_SYNC, IO_STAT, IO_TRUNCATE, IO_RENAME, IO_UNLINK, IO_MKDIR,
     IO_RUN,  /* what no kernel has an operation for */
@@ -66,6 +67,7 @@ struct io_op {
     union {
         struct { void *data; size_t size; } buffer;                    /* IO_RECEIVE, IO_READ, IO_WRITE */
         const struct msghdr *message;                                  /* IO_SEND; MSG_NOSIGNAL is implied */
+        struct msghdr *into;                                           /* IO_RECEIVE_MESSAGE */
         struct { const struct sockaddr *at; socklen_t size; } address; /* IO_CONNECT */
         short events;                                                  /* IO_POLL: POLLIN, POLLOUT or POLLRDHUP */
         struct io_call *call;                                          /* from IO_CALLS on */

@@ -5,11 +5,15 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "loop/sim.h"
 
+/* A path has no port that would have to be chosen. */
 in_port_t sim_port(const struct sockaddr_storage *address)
 {
+    if (address->ss_family == AF_UNIX)
+        return htons(1);
     return address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
                                           : ((const struct sockaddr_in *)address)->sin_port;
 }
@@ -18,7 +22,7 @@ void sim_set_port(struct sockaddr_storage *address, in_port_t port)
 {
     if (address->ss_family == AF_INET6)
         ((struct sockaddr_in6 *)address)->sin6_port = port;
-    else
+    else if (address->ss_family == AF_INET)
         ((struct sockaddr_in *)address)->sin_port = port;
 }
 
@@ -28,6 +32,8 @@ bool sim_same_host(const struct sockaddr_storage *a, const struct sockaddr_stora
 
     if (a->ss_family != b->ss_family)
         return false;
+    if (a->ss_family == AF_UNIX)
+        return memcmp(a, b, sizeof(struct sockaddr_un)) == 0;
     if (a->ss_family == AF_INET6)
         return memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof a6->sin6_addr) == 0;
     return ((const struct sockaddr_in *)a)->sin_addr.s_addr == ((const struct sockaddr_in *)b)->sin_addr.s_addr;
@@ -37,7 +43,7 @@ bool sim_is_any(const struct sockaddr_storage *address)
 {
     if (address->ss_family == AF_INET6)
         return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)address)->sin6_addr);
-    return ((const struct sockaddr_in *)address)->sin_addr.s_addr == INADDR_ANY;
+    return address->ss_family == AF_INET && ((const struct sockaddr_in *)address)->sin_addr.s_addr == INADDR_ANY;
 }
 
 static bool matches(const struct sim_place *place, const struct sockaddr_storage *address)

@@ -12,7 +12,7 @@ static struct sim_socket *find(struct loop *loop, int fd)
     return sim_socket_of(loop->backend, fd);
 }
 
-static int sockets_open(struct loop *loop, int family)
+static int sockets_open(struct loop *loop, int family, int type)
 {
     static const int short_of[] = {-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM};
     struct backend *sim = loop->backend;
@@ -37,19 +37,24 @@ static int choose_port(struct backend *sim, struct sockaddr_storage *address)
     return -EADDRINUSE;
 }
 
-static int sockets_listen(struct loop *loop, int fd, const struct sockaddr_storage *address, socklen_t size, int backlog,
-                          bool share_port)
+static int sockets_bind(struct loop *loop, int fd, const struct sockaddr_storage *address, socklen_t size, struct socket_how how)
 {
     struct sim_socket *socket = find(loop, fd);
-    int rc = sim_call(loop->backend, TD_SIM_LISTEN);
+    int rc = 0;
 
-    if (rc < 0)
-        return rc;
     socket->local = *address;
     if (sim_port(address) == 0)
         rc = choose_port(loop->backend, &socket->local);
     else if (sim_net_in_use(loop->backend, address))
         rc = -EADDRINUSE;  /* also with share_port: there is one loop here, so nobody to share with */
+    return rc;
+}
+
+static int sockets_listen(struct loop *loop, int fd, int backlog)
+{
+    struct sim_socket *socket = find(loop, fd);
+    int rc = sim_call(loop->backend, TD_SIM_LISTEN);
+
     if (rc < 0)
         return rc;
     socket->state = SIM_LISTENING;
@@ -60,6 +65,8 @@ static int sockets_listen(struct loop *loop, int fd, const struct sockaddr_stora
 static int sockets_name(struct loop *loop, int fd, struct sockaddr_storage *address, socklen_t *size)
 {
     *address = find(loop, fd)->local;
+    if (address->ss_family != AF_UNIX)  /* whose length is part of its name */
+        *size = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     return 0;
 }
 
@@ -93,6 +100,7 @@ static void sockets_close(struct loop *loop, int fd)
 
 const struct socket_table sockets_of_sim = {
     .open = sockets_open,
+    .bind = sockets_bind,
     .listen = sockets_listen,
     .name = sockets_name,
     .tune = sockets_tune,

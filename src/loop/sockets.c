@@ -6,24 +6,28 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-static int kernel_open(struct loop *loop, int family)
+static int kernel_open(struct loop *loop, int family, int type)
 {
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | loop->table->file_flags, 0);
+    int fd = socket(family, type | SOCK_CLOEXEC, 0);
 
     return fd < 0 ? -errno : fd;
 }
 
-static int kernel_listen(struct loop *loop, int fd, const struct sockaddr_storage *address, socklen_t size, int backlog,
-                         bool share_port)
+static int kernel_bind(struct loop *loop, int fd, const struct sockaddr_storage *address, socklen_t size, struct socket_how how)
 {
     int on = 1;
 
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
         return -errno;
-    if (share_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0)
+    if (how.share_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0)
         return -errno;
-    if (bind(fd, (const struct sockaddr *)address, size) < 0)
+    if (how.v6_only && address->ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
         return -errno;
+    return bind(fd, (const struct sockaddr *)address, size) < 0 ? -errno : 0;
+}
+
+static int kernel_listen(struct loop *loop, int fd, int backlog)
+{
     return listen(fd, backlog) < 0 ? -errno : 0;
 }
 
@@ -59,6 +63,7 @@ static void kernel_close(struct loop *loop, int fd)
 
 const struct socket_table sockets_of_kernel = {
     .open = kernel_open,
+    .bind = kernel_bind,
     .listen = kernel_listen,
     .name = kernel_name,
     .tune = kernel_tune,

@@ -11,12 +11,20 @@
 
 #include "loop/loop.h"
 
+struct socket_how {
+    bool share_port;  /* SO_REUSEPORT */
+    bool v6_only;     /* IPV6_V6ONLY */
+};
+
 struct socket_table {
-    /* Makes a socket as the backend wants its descriptors, for listening or connecting. Returns the descriptor. */
-    int (*open)(struct loop *loop, int family);
-    int (*listen)(struct loop *loop, int fd, const struct sockaddr_storage *address, socklen_t size, int backlog,
-                  bool share_port);
-    /* The address it listens on. */
+    /*
+     * Makes a socket of this type: SOCK_STREAM with the backend's file_flags for connecting, with SOCK_NONBLOCK for
+     * listening. Returns the descriptor.
+     */
+    int (*open)(struct loop *loop, int family, int type);
+    int (*bind)(struct loop *loop, int fd, const struct sockaddr_storage *address, socklen_t size, struct socket_how how);
+    int (*listen)(struct loop *loop, int fd, int backlog);
+    /* The address it is bound to. */
     int (*name)(struct loop *loop, int fd, struct sockaddr_storage *address, socklen_t *size);
     /* For a socket that will carry a stream: no delay of small writes, and vanished peers noticed. May be refused. */
     void (*tune)(struct loop *loop, int fd);

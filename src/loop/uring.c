@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -29,8 +30,8 @@ struct backend {
     struct uring_receive receive;
 };
 
-static const enum io_uring_op wanted_ops[] = {IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_RECV,
-                                              IORING_OP_SEND, IORING_OP_SENDMSG,
+static const enum io_uring_op wanted_ops[] = {IORING_OP_CONNECT, IORING_OP_RECV,
+                                              IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_RECVMSG,
                                               IORING_OP_READ, IORING_OP_WRITE, IORING_OP_POLL_ADD,
                                               IORING_OP_ASYNC_CANCEL};
 
@@ -223,7 +224,7 @@ static void prepare(struct backend *self, struct io_uring_sqe *sqe, struct io_op
 
     switch (op->kind) {
     case IO_ACCEPT:
-        io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+        io_uring_prep_poll_add(sqe, fd, POLLIN);  /* then accept_now */
         break;
     case IO_CONNECT:
         io_uring_prep_connect(sqe, fd, op->address.at, op->address.size);
@@ -235,6 +236,9 @@ static void prepare(struct backend *self, struct io_uring_sqe *sqe, struct io_op
         break;
     case IO_SEND:
         prepare_send(sqe, fd, op->message);
+        break;
+    case IO_RECEIVE_MESSAGE:
+        io_uring_prep_recvmsg(sqe, fd, op->into, MSG_TRUNC);
         break;
     case IO_READ:
         io_uring_prep_read(sqe, fd, op->buffer.data, (unsigned)op->buffer.size, (__u64)-1);
@@ -251,21 +255,38 @@ static void prepare(struct backend *self, struct io_uring_sqe *sqe, struct io_op
     io_uring_sqe_set_data(sqe, op);
 }
 
-static bool uring_start(struct backend *self, struct io_op *op)
+/*
+ * Connections are waited for by the ring and taken by accept(2), so that all that came can be taken in one turn. A multishot
+ * accept would take them too, but also those that nobody has asked for yet (decision 36).
+ */
+static int accept_now(const struct io_op *op)
 {
-    struct io_uring_sqe *sqe;
+    int fd = accept4(op->file->fd, NULL, NULL, SOCK_CLOEXEC);
 
-    if (op->kind >= IO_CALLS && !self->has[op->kind]) {
-        op->result = -ENOSYS;
-        return true;
-    }
-    sqe = list_empty(&self->held) ? room(self) : NULL;
+    return fd < 0 ? -errno : fd;
+}
+
+static void submit(struct backend *self, struct io_op *op)
+{
+    struct io_uring_sqe *sqe = list_empty(&self->held) ? room(self) : NULL;
+
     if (sqe) {
         prepare(self, sqe, op);
     } else {
         op->held = true;
         list_push_back(&self->held, &op->link);
     }
+}
+
+static bool uring_start(struct backend *self, struct io_op *op)
+{
+    if (op->kind >= IO_CALLS && !self->has[op->kind]) {
+        op->result = -ENOSYS;
+        return true;
+    }
+    if (op->kind == IO_ACCEPT && (op->result = accept_now(op)) != -EAGAIN)
+        return true;
+    submit(self, op);
     return false;
 }
 
@@ -317,6 +338,17 @@ static void uring_forget(struct backend *self, struct io_file *file)
     (void)file;
 }
 
+static void tell_of_memory(const struct io_op *op, int result)
+{
+    if ((op->kind == IO_RECEIVE || op->kind == IO_READ) && result > 0)
+        context_memory_filled(op->buffer.data, (size_t)result);
+    if (op->kind != IO_RECEIVE_MESSAGE || result < 0)
+        return;
+    context_memory_filled(op->into->msg_name, op->into->msg_namelen);
+    context_memory_filled(op->into->msg_iov->iov_base,
+                          (size_t)result < op->into->msg_iov->iov_len ? (size_t)result : op->into->msg_iov->iov_len);
+}
+
 static void finish(struct backend *self, struct io_uring_cqe *cqe)
 {
     struct io_op *op = io_uring_cqe_get_data(cqe);
@@ -328,13 +360,21 @@ static void finish(struct backend *self, struct io_uring_cqe *cqe)
         uring_receive_completed(&self->receive, cqe);
         return;
     }
+    if (op->kind == IO_ACCEPT && result > 0) {
+        result = op->cancelled ? -ECANCELED : accept_now(op);
+        if (result == -EAGAIN) {  /* another process was quicker */
+            submit(self, op);
+            return;
+        }
+    }
+    if (result == -EINTR && op->cancelled)
+        result = -ECANCELED;  /* of a thread of the ring's, which only a cancel interrupts */
     list_remove(&op->link);  /* its cancel may not have found room yet */
     if (op->kind == IO_RECEIVE)
         op->file->readable = (cqe->flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
     if (op->kind == IO_POLL && result > 0)
         result = 0;
-    if ((op->kind == IO_RECEIVE || op->kind == IO_READ) && result > 0)
-        context_memory_filled(op->buffer.data, (size_t)result);
+    tell_of_memory(op, result);
     io_finish(op, result);
 }
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "loop/sim.h"
-#include "net/stream.h"
+#include "net/address.h"
 #include "tandem/classes.h"
 #include "tandem/job.h"
 #include "tandem/shared.h"
@@ -74,7 +74,7 @@ static void keep(struct query *query, const struct sockaddr *at, socklen_t size)
     if ((at->sa_family != AF_INET && at->sa_family != AF_INET6) || size > sizeof address)
         return;
     memcpy(&address, at, size);
-    address_format(&address, next->text);
+    address_format(&address, size, next->text);
     for (int i = 0; i < query->count; i++)
         if (strcmp(query->found[i].text, next->text) == 0)
             return;  /* /etc/hosts may well say so twice */
@@ -128,7 +128,7 @@ static int as_address(const char *place, td_address *found)
 
     if (address_parse(place, &address, &size) < 0)
         return -EINVAL;
-    address_format(&address, found->text);
+    address_format(&address, size, found->text);
     return 1;
 }
 

@@ -178,7 +178,4 @@ int stream_adopt(struct loop *loop, int fd, td_stream **stream);
 /* What carries it, where it is a socket; else NULL. */
 struct io_file *stream_socket(td_stream *stream);
 
-int address_parse(const char *text, struct sockaddr_storage *address, socklen_t *size);
-void address_format(const struct sockaddr_storage *address, char text[TD_ADDRESS_MAX]);
-
 #endif

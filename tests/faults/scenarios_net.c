@@ -85,6 +85,7 @@ static int stream_all(void *arg)
     if (rc < 0)
         return rc;
     td_scope_open(&scope);
+    td_scope_deadline(&scope, td_after(td_sec(2)));  /* without any descriptor ever again, accepting waits */
     rc = td_spawn(&scope, echo, &server);
     if (rc == 0)
         rc = talk(&server);

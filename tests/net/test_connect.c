@@ -214,53 +214,13 @@ static void many_connections_at_once(void **state)
     assert_int_equal(run(state, talk_to_many, NULL), 0);
 }
 
-static int accept_without_descriptors(void *arg)
-{
-    struct rlimit limit, low;
-    struct pair pair;
-    td_stream *late = NULL;
-    int spare, rc;
-
-    if (!pair_open(&pair))
-        return -EIO;
-    expect_int(td_connect(&late, td_listener_address(pair.listener)), 0);
-    td_stream_close(pair.far);
-    pair.far = NULL;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    spare = dup(0);
-    low = (struct rlimit){(rlim_t)spare + 1, limit.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &low);
-    while (dup(0) >= 0)
-        ;
-    rc = td_accept(pair.listener, &pair.far);
-    expect_int(rc, -EMFILE);
-    close(spare);
-    expect_int(td_accept(pair.listener, &pair.far), 0);  /* it was only put off */
-    setrlimit(RLIMIT_NOFILE, &limit);
-    td_stream_close(late);
-    pair_close(&pair);
-    return 0;
-}
-
-static int run_without_descriptors(void **state)
-{
-    return td_run_with(&(td_opts){.backend = backend_of(state)}, accept_without_descriptors, NULL);
-}
-
-static void without_descriptors_an_accept_can_be_tried_again(void **state)
-{
-    struct ending ending = in_child(state, run_without_descriptors);
-
-    assert_ended_well(&ending);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_BOTH(a_listener_knows_its_real_port), ON_BOTH(a_port_is_taken_once_unless_it_is_shared),
         ON_BOTH(where_nobody_listens_a_connection_is_refused), ON_BOTH(a_refused_connection_gives_no_stream),
         ON_BOTH(an_accept_waits_for_its_connection),
-        ON_BOTH(many_connections_at_once), ON_BOTH(without_descriptors_an_accept_can_be_tried_again),
+        ON_BOTH(many_connections_at_once),
     };
 
     return cmocka_run_group_tests_name("net connect", tests, NULL, NULL);
