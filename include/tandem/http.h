@@ -37,14 +37,14 @@ typedef struct td_http_opts {
     size_t head_bytes_max;    /* 8 KiB: request line and header fields; once more for a body's chunk lines and trailers */
     size_t fields_max;        /* 100 header fields */
     size_t body_bytes_max;    /* 64 KiB */
-    size_t connections_max;   /* 0: no bound of our own; beyond it the connection that has idled longest gives way, and where
-                                 none idles the new one is answered 503 and closed */
+    size_t connections_max;   /* 0: no bound of our own; beyond it the connection that has idled longest gives way, if that is
+                                 five seconds at least; otherwise the new one is answered 503 and closed */
     unsigned requests_max;    /* 0: no bound; after so many the connection is closed */
     size_t rate_min;          /* 1 KiB a second: what a peer must send of a body, and take of an answer, once the time below
                                  is used up that it may take whatever the rate */
-    td_time head_timeout;     /* 10 s from a connection's, or a request's first byte to the end of its head */
+    td_time head_timeout;     /* 10 s from a request's first byte to the end of its head */
     td_time body_timeout;     /* 30 s of waiting for its body */
-    td_time idle_timeout;     /* 75 s between requests */
+    td_time idle_timeout;     /* 75 s before the first request and between requests */
     td_time send_timeout;     /* 30 s for a peer to take what was written */
     unsigned streams_max;     /* 100: requests of one connection of HTTP/2 at a time, those included whose client has left */
     bool stream_bodies;       /* handlers read the bodies, by td_http_read; td_http_body is empty */

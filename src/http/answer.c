@@ -48,7 +48,7 @@ static void frame(struct visit *visit, const struct answer *answer, struct http_
         head->framing = HTTP_CHUNKED;
     }
     visit->chunked = head->framing == HTTP_CHUNKED;
-    visit->keep_alive = may_keep(visit) && (head->framing != HTTP_TO_THE_END || answer->bodyless);
+    visit->keep_alive = !answer->close && may_keep(visit) && (head->framing != HTTP_TO_THE_END || answer->bodyless);
     head->close = !visit->keep_alive;
     head->keep_alive = visit->keep_alive && http10;
 }

@@ -15,6 +15,8 @@
 #include "http/h2_connection.h"
 #include "http/visit.h"
 
+#define SHED_AFTER_NS 5000000000  /* who has just been served, or has just come, does not give way */
+
 void connection_free(struct connection *connection)
 {
     td_http_server *server = connection->place.server;
@@ -148,8 +150,7 @@ static void overdue(struct http_watch *watched)
     td_stream *stream = connection->stream;
 
     if (connection->state == PARKED) {
-        stats->timeouts_idle += connection->requests > 0;
-        stats->timeouts_head += connection->requests == 0;
+        stats->timeouts_idle++;
         unpark(connection);
         say_goodbye(connection);
     } else if (connection->state == SENDING && http_send_progress(connection->place.server, &connection->charge, stream)) {
@@ -160,15 +161,10 @@ static void overdue(struct http_watch *watched)
     }
 }
 
-static void park(struct connection *connection, enum http_waiting what)
-{
-    connection->place.server->stats.parked++;
-    watch(connection, PARKED, what);
-}
-
 void connection_park(struct connection *connection)
 {
-    park(connection, HTTP_NEXT_REQUEST);
+    connection->place.server->stats.parked++;
+    watch(connection, PARKED, HTTP_NEXT_REQUEST);
 }
 
 void connection_goodbye(struct connection *connection)
@@ -224,7 +220,7 @@ int connection_start(td_http_server *server, td_stream *stream)
 
     if (!connection)
         return -ENOMEM;
-    park(connection, HTTP_FIRST_BYTE);
+    connection_park(connection);
     if (td_scope_cancelled(server->scope))
         cancelled(&connection->place);
     stream_on_input(stream, came, connection);
@@ -265,6 +261,8 @@ bool connection_shed(td_http_server *server)
     if (first == &server->watched[HTTP_NEXT_REQUEST])
         return false;
     connection = container_of(first, struct connection, watch.link);
+    if (td_now() - connection->watch.since < SHED_AFTER_NS)
+        return false;
     server->stats.shed++;
     http_place_uncount(&connection->place);
     unpark(connection);

@@ -16,7 +16,7 @@ int connection_start(td_http_server *server, td_stream *stream);
 /* Answers 503 whatever the client wants, and closes. Otherwise as connection_start. */
 int connection_refuse(td_http_server *server, td_stream *stream);
 
-/* Closes the connection that has waited longest for a request. False: there is none that waits. */
+/* Closes the connection that has waited longest for a request. False: none has waited for some seconds. */
 bool connection_shed(td_http_server *server);
 
 #endif

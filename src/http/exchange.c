@@ -52,13 +52,40 @@ int exchange_keep_body(td_http *http, const void *data, size_t size)
     return 0;
 }
 
+/* RFC 9110, 6.4.1 and 15.4.5 */
+static bool has_no_body(const td_http *http, int status)
+{
+    return status < 200 || status == 204 || status == 304 || strcmp(http_method(&http->head), "HEAD") == 0;
+}
+
+/* The head of the answer, and what of the body there is already. */
+static int begin(td_http *http, struct answer *answer, const void *body, size_t size, bool last)
+{
+    int rc;
+
+    if (http->phase != NOT_ANSWERED)
+        return -EINVAL;
+    answer->bodyless = has_no_body(http, answer->status);
+    if (answer->fields == NULL)
+        answer->fields = "";
+    http->phase = last ? ANSWERED : ANSWERING;
+    http->bodyless = answer->bodyless;
+    http->answer_left = answer->body_bytes;
+    rc = http->kind->head(http, answer, body, size, last);
+    if (rc == -EINVAL || rc == -ENOMEM)
+        http->phase = NOT_ANSWERED;  /* not a byte has left: something else may be said */
+    return rc;
+}
+
 int exchange_refuse(td_http *http, int status, const char *why)
 {
     char body[256];
     int n = snprintf(body, sizeof body, "{\"error\":\"%s\"}\n", why);
+    struct answer answer = {.status = status, .fields = status == 503 ? "Retry-After: 1\r\n" : NULL, .type = "application/json",
+                            .body_bytes = n, .close = true};
 
     http->server->stats.bad_requests++;
-    return td_http_respond(http, status, status == 503 ? "Retry-After: 1\r\n" : NULL, "application/json", body, (size_t)n);
+    return begin(http, &answer, body, (size_t)n, true);
 }
 
 /* The path is decoded into the head's own store, behind the fields. Returns 0, -EINVAL, -ENOMEM. */
@@ -113,7 +140,7 @@ static int make_up(td_http *http, int rc)
         return exchange_refuse(http, 500, "internal error");
     if (http->phase == ANSWERING)
         return rc < 0 ? rc : td_http_end(http, NULL);
-    return rc == -ECANCELED ? rc : 0;  /* it was answered: the next request is none of this one's failure */
+    return rc;
 }
 
 int exchange_handle(td_http *http)
@@ -130,31 +157,6 @@ int exchange_handle(td_http *http)
         return 0;
     }
     return http->phase == ANSWERED && rc >= 0 ? 0 : make_up(http, rc);
-}
-
-/* RFC 9110, 6.4.1 and 15.4.5 */
-static bool has_no_body(const td_http *http, int status)
-{
-    return status < 200 || status == 204 || status == 304 || strcmp(http_method(&http->head), "HEAD") == 0;
-}
-
-/* The head of the answer, and what of the body there is already. */
-static int begin(td_http *http, struct answer *answer, const void *body, size_t size, bool last)
-{
-    int rc;
-
-    if (http->phase != NOT_ANSWERED)
-        return -EINVAL;
-    answer->bodyless = has_no_body(http, answer->status);
-    if (answer->fields == NULL)
-        answer->fields = "";
-    http->phase = last ? ANSWERED : ANSWERING;
-    http->bodyless = answer->bodyless;
-    http->answer_left = answer->body_bytes;
-    rc = http->kind->head(http, answer, body, size, last);
-    if (rc == -EINVAL || rc == -ENOMEM)
-        http->phase = NOT_ANSWERED;  /* not a byte has left: something else may be said */
-    return rc;
 }
 
 int exchange_upgrade(td_http *http, const char *protocol, const char *fields, td_stream **stream, struct http_place *place)

@@ -20,6 +20,7 @@ struct answer {
     const char *type;         /* of the body; may be NULL. Checked likewise */
     int64_t body_bytes;       /* Content-Length, as far as this status has one; -1: not known */
     bool bodyless;            /* whatever is written, no byte of it is sent: HEAD, 204, 304 */
+    bool close;               /* the connection of HTTP/1 had better end with it */
 };
 
 struct exchange_kind {

@@ -56,8 +56,8 @@ void http_count_leave(td_http_server *server, uint8_t count);
 
 /* What a connection without a task waits for. */
 enum http_waiting {
-    HTTP_FIRST_BYTE,   /* .head_timeout */
-    HTTP_NEXT_REQUEST, /* .idle_timeout */
+    HTTP_FIRST_BYTE,   /* of what was promised: a handshake's rest, a request after HTTP/2's preface; .head_timeout */
+    HTTP_NEXT_REQUEST, /* or the first of HTTP/1: .idle_timeout */
     HTTP_TO_SEND,      /* .send_timeout */
     HTTP_GOODBYE,      /* for the peer to read our last words: a second */
     HTTP_REFUSAL,      /* the same for a connection beyond the limit: a fifth of one */
