@@ -51,6 +51,13 @@ def compile_with_tandem(source):
     return compile_program(source, f'-L{BUILD}', '-ltandem', f'-Wl,-rpath,{BUILD}')
 
 
+def tandem_libraries():
+    """What a program links with to have all of Tandem in it."""
+    found = subprocess.run(['pkg-config', '--static', '--libs', 'tandem'], check=True, text=True, stdout=subprocess.PIPE,
+                           env=dict(DEBIAN, PKG_CONFIG_PATH=str(BUILD / 'meson-private'))).stdout.split()
+    return [str(BUILD / 'libtandem.a'), *(word for word in found if word != '-ltandem' and not word.startswith('-L'))]
+
+
 def figures(text):
     """'name value' lines as a dictionary."""
     pairs = (line.split() for line in text.splitlines())

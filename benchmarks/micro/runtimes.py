@@ -26,7 +26,7 @@ def compiled(folder, names, *libraries, compiler='gcc', ending='c'):
 
 
 def tandem():
-    return 'tandem', compiled('tandem', ['tasks', 'sleepers', 'guarded'], lib.BUILD / 'libtandem.a', '-luring', '-lcrypto', '-lpthread')
+    return 'tandem', compiled('tandem', ['tasks', 'sleepers', 'guarded'], *lib.tandem_libraries())
 
 
 def floor():

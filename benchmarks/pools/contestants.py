@@ -40,7 +40,7 @@ def compiled(folder, name, *libraries):
 
 
 def tandem():
-    libraries = [lib.BUILD / 'libtandem.a', '-luring', '-lcrypto', '-lpthread']
+    libraries = lib.tandem_libraries()
     return '', {**dict.fromkeys(HANDING, compiled('tandem', 'handing', *libraries)),
                 **dict.fromkeys(BUSY, compiled('tandem', 'busy', *libraries))}
 
