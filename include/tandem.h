@@ -10,6 +10,7 @@
 #include "tandem/chan.h"
 #include "tandem/child.h"
 #include "tandem/classes.h"
+#include "tandem/datagram.h"
 #include "tandem/debug.h"
 #include "tandem/error.h"
 #include "tandem/file.h"

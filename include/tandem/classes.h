@@ -12,7 +12,7 @@
  *     class   threads at most                      for
  *     CPU     cores, divided by the loops          what computes; at a lower scheduling weight than loops
  *     FILES   8, and 8 left behind                 calls that wait for a disk or a file server, of any library
- *     NAMES   8, and 8 left behind; 30 s a job     getaddrinfo and its like; see tandem/lookup.h
+ *     NAMES   8, and 8 left behind; 30 s a job     getaddrinfo and its like (td_lookup_opts.system)
  *
  * Left behind are threads in FILES and NAMES whose job is past its deadline, as with td_pool_opts.stuck_max: it hangs on a
  * server that does not answer, so its caller is told -ETIMEDOUT and another thread takes its place. This needs a job whose `arg`

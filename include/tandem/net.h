@@ -80,6 +80,25 @@ int td_accept(td_listener *listener, td_stream **stream);
 /* Connects. Checkpoint: yes. Returns 0 and *stream; -EINVAL; -ECONNREFUSED and the like; -ECANCELED. */
 int td_connect(td_stream **stream, const char *address);
 
+typedef struct td_lookup_opts td_lookup_opts;  /* tandem/lookup.h */
+
+typedef struct td_connect_opts {
+    const td_lookup_opts *lookup;  /* how names are looked up; NULL: as td_lookup does. Its family does not count */
+    td_time attempt_delay;         /* how long an attempt has before the next begins beside it; 0: 250 ms */
+    char *why;                     /* on failure, a sentence that has each address and what came of it; may be NULL */
+    size_t why_size;
+} td_connect_opts;
+
+/*
+ * Connects to a place, "example.org:443", or an address: to whichever of its addresses answers first (Happy Eyeballs, RFC
+ * 8305). IPv6 and IPv4 are looked up at the same time, and tried in turns, each attempt a while after the one before, or when
+ * that has failed. opts may be NULL. A deadline is the scope's.
+ *
+ * Checkpoint: yes. Returns 0 and *stream, and all other attempts are closed; -ECANCELED; what td_lookup says; or, when every
+ * address failed, the error that tells most (who refuses is there): -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH, ...
+ */
+int td_connect_to(td_stream **stream, const char *place, const td_connect_opts *opts);
+
 /*
  * Reads what is there, at least one byte, into data. Checkpoint: yes.
  * Returns the count; 0 at the end of the stream; -ECANCELED (then no byte was taken); -ECONNRESET and the like.

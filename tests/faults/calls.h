@@ -120,6 +120,9 @@ CALL(int, setpriority, (int which, id_t who, int value), (which, who, value), -1
 OWN(EVP_Digest, ENOMEM)
 OWN(getaddrinfo, EMFILE, ENOMEM)
 SAFE(freeaddrinfo)
+OWN(ares_init_options, ENOMEM)
+SAFE(ares_destroy) SAFE(ares_freeaddrinfo) SAFE(ares_getaddrinfo) SAFE(ares_getsock) SAFE(ares_process_fd)
+SAFE(ares_set_servers_ports_csv) SAFE(ares_timeout)
 
 /* io_uring: by the functions of liburing, and by what the kernel does for us. */
 OWN(io_uring_queue_init_params, ENOMEM, EMFILE, EPERM, ENOSYS, EINVAL)

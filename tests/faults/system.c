@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the library calls instead of the C library's functions, in the order of calls.h. */
+#include <ares.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -247,6 +248,12 @@ int fault_getaddrinfo(const char *host, const char *service, const struct addrin
 int fault_getaddrinfo(const char *host, const char *service, const struct addrinfo *wanted, struct addrinfo **found)
 {
     return fault_due(FAULT_getaddrinfo) ? EAI_SYSTEM : getaddrinfo(host, service, wanted, found);
+}
+
+int fault_ares_init_options(ares_channel *channel, struct ares_options *options, int mask);
+int fault_ares_init_options(ares_channel *channel, struct ares_options *options, int mask)
+{
+    return fault_due(FAULT_ares_init_options) ? ARES_ENOMEM : ares_init_options(channel, options, mask);
 }
 
 /* These return their error. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lookups of names. The names of .test are resolved here, by a resolver that does as the name says; the others by the
- * system's.
+ * Lookups by the system's resolver (td_lookup_opts.system). The names of .test are resolved here, by a resolver that does as the
+ * name says; the others by the real one. Lookups by the loop itself are in test_dns.c.
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -112,11 +112,16 @@ static void run_lookups(void **state, td_fn body)
     assert_int_equal(atomic_load(&resolver.freed), atomic_load(&resolver.made));
 }
 
+static int look_up(const char *place, td_address *found, size_t max)
+{
+    return td_lookup_with(&(td_lookup_opts){.system = true}, place, found, max);
+}
+
 static void expect_found(const char *place, const char *text)
 {
     td_address found = {"nothing"};
 
-    expect_int(td_lookup(place, &found, 1), 1);
+    expect_int(look_up(place, &found, 1), 1);
     expect_text(found.text, text);
 }
 
@@ -140,7 +145,7 @@ static void an_address_is_answered_as_it_is(void **state)
 static int system_body(void *arg)
 {
     td_address found[4];
-    int count = td_lookup("localhost:80", found, COUNT(found));
+    int count = look_up("localhost:80", found, COUNT(found));
 
     expect(count >= 1);
     for (int i = 0; i < count; i++)
@@ -158,12 +163,12 @@ static int names_body(void *arg)
     td_address found[TD_LOOKUP_MAX + 4];
 
     expect_found("one.test:8080", "10.0.0.1:8080");
-    expect_int(td_lookup("twice.test:1", found, COUNT(found)), 2);
+    expect_int(look_up("twice.test:1", found, COUNT(found)), 2);
     expect_text(found[0].text, "10.0.0.1:1");
     expect_text(found[1].text, "10.0.0.2:1");
-    expect_int(td_lookup("many.test:1", found, COUNT(found)), TD_LOOKUP_MAX);
+    expect_int(look_up("many.test:1", found, COUNT(found)), TD_LOOKUP_MAX);
     expect_text(found[TD_LOOKUP_MAX - 1].text, "10.0.0.16:1");
-    expect_int(td_lookup("many.test:1", found, 3), 3);
+    expect_int(look_up("many.test:1", found, 3), 3);
     return 0;
 }
 
@@ -184,16 +189,16 @@ static int failures_body(void *arg)
     td_address found = {"untouched"};
 
     for (size_t i = 0; i < COUNT(cases); i++)
-        if (!expect_int(td_lookup(cases[i].place, &found, 1), cases[i].rc))
+        if (!expect_int(look_up(cases[i].place, &found, 1), cases[i].rc))
             print_error("it was \"%s\"\n", cases[i].place);
     memset(longest, 'a', sizeof longest);
     memcpy(longest + 256, ":80", 4);
-    expect_int(td_lookup(longest, &found, 1), -EINVAL);
+    expect_int(look_up(longest, &found, 1), -EINVAL);
     memset(service, 'a', sizeof service);
     memcpy(service, "one.test:", 9);
     service[sizeof service - 1] = '\0';
-    expect_int(td_lookup(service, &found, 1), -EINVAL);
-    expect_int(td_lookup("one.test:1", &found, 0), -EINVAL);
+    expect_int(look_up(service, &found, 1), -EINVAL);
+    expect_int(look_up("one.test:1", &found, 0), -EINVAL);
     expect_text(found.text, "untouched");
     return 0;
 }
@@ -207,7 +212,7 @@ static void failures_are_values(void **state)
 static int ask_stuck(void *arg)
 {
     td_address found;
-    int rc = td_lookup("stuck.test:80", &found, 1);
+    int rc = look_up("stuck.test:80", &found, 1);
 
     *(int *)arg = rc;
     return 0;
@@ -272,8 +277,8 @@ static int simulated_body(void *arg)
 
     expect_found("localhost:80", "127.0.0.1:80");
     expect_found("127.0.0.1:80", "127.0.0.1:80");
-    expect_int(td_lookup("example.org:80", &found, 1), -ENOENT);
-    expect_int(td_lookup("localhost:http", &found, 1), -EINVAL);
+    expect_int(look_up("example.org:80", &found, 1), -ENOENT);
+    expect_int(look_up("localhost:http", &found, 1), -EINVAL);
     return 0;
 }
 
