@@ -80,7 +80,7 @@ struct tls_stream {
     int broken;                   /* sticky: after an error OpenSSL must not be called again */
     unsigned messages_left;       /* that the peer may send between its data: KeyUpdate, NewSessionTicket */
     uint32_t data_bytes;          /* that came since the last of them was allowed */
-    bool admitted;                /* by the gate */
+    bool admitted, turned_away;   /* by the gate */
     bool established;
     bool pumping, pushing;        /* see net/tls_stream.c */
     bool ending;                  /* our close_notify is on its way, the end of the lower stream follows it */

@@ -71,6 +71,10 @@ static int hello_came(SSL *ssl, int *alert, void *arg)
 {
     struct tls_stream *stream = SSL_get_app_data(ssl);
 
+    if (stream->turned_away) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
     return stream->admitted ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_RETRY;
 }
 

@@ -21,6 +21,8 @@ static int be_admitted(struct tls_stream *stream)
     if (rc == -EBUSY) {
         tls->stats.refused++;
         snprintf(tls->why, TLS_WHY, "%zu handshakes wait already", tls->gate.waiting);
+        stream->turned_away = true;
+        (void)SSL_do_handshake(stream->ssl);  /* tells the client */
     }
     return rc;
 }
