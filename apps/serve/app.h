@@ -17,6 +17,7 @@ struct counters {
 
 struct app {
     const struct serve_options *options;
+    td_tls *tls;                 /* NULL: plain HTTP */
     td_http_server *server;
     td_pool *pools[2];           /* see pools.h; NULL while it is not open */
     td_scope *jobs;              /* work that may outlive the connection which asked for it */

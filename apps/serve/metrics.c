@@ -73,6 +73,22 @@ static void connection_metrics(FILE *out, struct app *app)
     metrics_gauge(out, "tandem_draining", "1 while the server drains.", app->draining);
 }
 
+static void tls_metrics(FILE *out, const td_tls *tls)
+{
+    td_tls_stats stats;
+
+    td_tls_statistics(tls, &stats);
+    metrics_begin(out, "tandem_tls_handshakes_total", "counter", "TLS handshakes, by outcome.");
+    fprintf(out,
+            "tandem_tls_handshakes_total{outcome=\"ok\"} %llu\n"
+            "tandem_tls_handshakes_total{outcome=\"failed\"} %llu\n"
+            "tandem_tls_handshakes_total{outcome=\"refused\"} %llu\n",
+            stats.done, stats.failed - stats.refused, stats.refused);
+    metrics_counter(out, "tandem_tls_resumed_total", "Handshakes that resumed an earlier session.", (double)stats.resumed);
+    metrics_gauge(out, "tandem_tls_handshakes", "TLS handshakes that compute or wait for their peer.", (double)stats.running);
+    metrics_gauge(out, "tandem_tls_handshakes_waiting", "TLS handshakes that wait for their turn.", (double)stats.waiting);
+}
+
 int metrics_answer(td_http *http, struct app *app)
 {
     char *text = NULL;
@@ -83,6 +99,8 @@ int metrics_answer(td_http *http, struct app *app)
     if (!out)
         return -ENOMEM;
     connection_metrics(out, app);
+    if (app->tls)
+        tls_metrics(out, app->tls);
     loop_metrics(out);
     metrics_of_pools(out, app);
     rc = fclose(out) == 0 ? td_http_respond(http, 200, "Cache-Control: no-store\r\n", "text/plain; version=0.0.4; charset=utf-8",

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 
 #define FILES_MAX 100000000   /* containers may have no limit to speak of */
@@ -31,6 +32,10 @@ static const char usage[] =
     "  --worker-memory SIZE     bytes that a worker process may add to what it begins with (any)\n"
     "  --strict-workers         worker processes may only compute: no files, no sockets, inputs read-only\n"
     "  --backend NAME           auto, uring or epoll (auto)\n"
+    "  --tls-cert FILE          speak TLS with this certificate, PEM, its intermediates behind it; several, each with its key:\n"
+    "                           the client's wish (SNI) decides\n"
+    "  --tls-key FILE           the key of the certificate before it\n"
+    "  --tls-client-ca FILE     only clients with a certificate from one of these\n"
     "  --max-connections N      more are answered 503 (what the limit on open files allows)\n"
     "  --drain SECONDS          time to finish after SIGTERM (10)\n"
     "  --log FORMAT             text or json (text)\n"
@@ -105,7 +110,8 @@ static unsigned cores(void)
 }
 
 enum { OPT_LISTEN = 1, OPT_WORKERS, OPT_POOL, OPT_AUDIO_POOL, OPT_POOL_KIND, OPT_QUEUE, OPT_WHEN_FULL, OPT_QUEUE_BYTES,
-       OPT_DELAY_TARGET, OPT_CANCEL_RUNNING, OPT_WORKER_MEMORY, OPT_STRICT_WORKERS, OPT_BACKEND, OPT_MAX_CONNECTIONS,
+       OPT_DELAY_TARGET, OPT_CANCEL_RUNNING, OPT_WORKER_MEMORY, OPT_STRICT_WORKERS, OPT_BACKEND, OPT_TLS_CERT,
+       OPT_TLS_KEY, OPT_TLS_CLIENT_CA, OPT_MAX_CONNECTIONS,
        OPT_DRAIN, OPT_LOG, OPT_TEST_OPS, OPT_HELP };
 
 static const struct option long_options[] = {
@@ -122,6 +128,9 @@ static const struct option long_options[] = {
     {"worker-memory", required_argument, NULL, OPT_WORKER_MEMORY},
     {"strict-workers", no_argument, NULL, OPT_STRICT_WORKERS},
     {"backend", required_argument, NULL, OPT_BACKEND},
+    {"tls-cert", required_argument, NULL, OPT_TLS_CERT},
+    {"tls-key", required_argument, NULL, OPT_TLS_KEY},
+    {"tls-client-ca", required_argument, NULL, OPT_TLS_CLIENT_CA},
     {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
     {"drain", required_argument, NULL, OPT_DRAIN},
     {"log", required_argument, NULL, OPT_LOG},
@@ -234,6 +243,50 @@ socklen_t listen_parse(const char *text, struct sockaddr_storage *address)
     return size;
 }
 
+/* Certificates and keys take turns; which comes first of a pair is all the same. */
+static int add_certificate(struct serve_options *options, bool is_key, const char *file)
+{
+    td_tls_certificate *last = options->certificate_count ? &options->certificates[options->certificate_count - 1] : NULL;
+    const char **place;
+
+    if (!last || (last->chain && last->key)) {
+        if (options->certificate_count == SERVE_CERTIFICATES) {
+            fprintf(stderr, "tandem: more than %d certificates\n        give one with several names\n", SERVE_CERTIFICATES);
+            return 2;
+        }
+        last = &options->certificates[options->certificate_count++];
+    }
+    place = is_key ? &last->key : &last->chain;
+    if (*place) {
+        fprintf(stderr, "tandem: the %s before \"%s\" lacks its other half\n        give --tls-cert and --tls-key in pairs\n",
+                is_key ? "key" : "certificate", file);
+        return 2;
+    }
+    *place = file;
+    return -1;
+}
+
+/* TLS is whole or not there. The secret is for processes that are to know each other's tickets. */
+static int check_tls(struct serve_options *options)
+{
+    const td_tls_certificate *last = options->certificate_count ? &options->certificates[options->certificate_count - 1] : NULL;
+
+    if (last && (!last->chain || !last->key)) {
+        fprintf(stderr, "tandem: --tls-%s is missing\n"
+                "        TLS takes a certificate and its key: --tls-cert FILE --tls-key FILE\n", last->chain ? "key" : "cert");
+        return 2;
+    }
+    if (options->client_ca && !last) {
+        fputs("tandem: --tls-client-ca without a certificate\n        add --tls-cert FILE --tls-key FILE\n", stderr);
+        return 2;
+    }
+    if (last && getrandom(options->ticket_secret, sizeof options->ticket_secret, 0) != (ssize_t)sizeof options->ticket_secret) {
+        fputs("tandem: the system gives no random numbers\n        TLS cannot be without\n", stderr);
+        return 1;
+    }
+    return -1;
+}
+
 static int apply(struct serve_options *options, int option, const char *value)
 {
     switch (option) {
@@ -245,6 +298,12 @@ static int apply(struct serve_options *options, int option, const char *value)
         snprintf(options->listen, sizeof options->listen, "%s", value);
         return -1;
     }
+    case OPT_TLS_CERT:
+    case OPT_TLS_KEY:
+        return add_certificate(options, option == OPT_TLS_KEY, value);
+    case OPT_TLS_CLIENT_CA:
+        options->client_ca = value;
+        return -1;
     case OPT_POOL_KIND:
     case OPT_WHEN_FULL:
     case OPT_BACKEND:
@@ -302,6 +361,9 @@ int options_read(struct serve_options *options, int argc, char **argv)
         fprintf(stderr, "tandem: serve does not take \"%s\"\n        tandem serve --help lists all options\n", argv[optind]);
         return 2;
     }
+    status = check_tls(options);
+    if (status >= 0)
+        return status;
     if (options->pool_kind == TD_THREADS && (options->worker_memory || options->strict_workers)) {
         fputs("tandem: threads cannot be kept from memory and files of the server\n"
               "        leave out --worker-memory and --strict-workers, or --pool-kind threads\n", stderr);

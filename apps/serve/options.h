@@ -10,6 +10,8 @@
 
 #include "tandem.h"
 
+#define SERVE_CERTIFICATES 16
+
 struct serve_options {
     char listen[TD_ADDRESS_MAX];
     unsigned workers;            /* server processes */
@@ -24,6 +26,10 @@ struct serve_options {
     size_t worker_memory;        /* bytes; 0: any */
     bool strict_workers;
     td_backend backend;
+    td_tls_certificate certificates[SERVE_CERTIFICATES];
+    size_t certificate_count;    /* 0: plain HTTP */
+    const char *client_ca;       /* NULL: clients need no certificate */
+    unsigned char ticket_secret[32];
     size_t connections_max;
     td_time drain_ns;
     bool test_ops;

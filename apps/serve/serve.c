@@ -20,6 +20,7 @@
 #include "pools.h"
 #include "room.h"
 #include "session.h"
+#include "tls.h"
 
 #define GOODBYE_NS 2600000000   /* two seconds that peers have to answer a close, and a little */
 #define LEAST_NS 200000000      /* even with --drain 0, for close frames to leave */
@@ -46,14 +47,20 @@ static int serve_connections(void *arg)
     return rc;
 }
 
-/* Waits for SIGTERM or SIGINT. */
+/* Waits for SIGTERM or SIGINT. On SIGHUP the certificates are renewed. */
 static int wait_for_signal(struct serve *serve)
 {
-    struct signalfd_siginfo info = {0};
-    int rc = td_wait_readable(serve->signals);
+    struct signalfd_siginfo info;
+    int rc;
 
-    if (rc == 0 && read(serve->signals, &info, sizeof info) < 0 && errno != EAGAIN)
-        rc = -errno;
+    do {
+        info = (struct signalfd_siginfo){0};
+        rc = td_wait_readable(serve->signals);
+        if (rc == 0 && read(serve->signals, &info, sizeof info) < 0 && errno != EAGAIN)
+            rc = -errno;
+        if (info.ssi_signo == SIGHUP)
+            tls_reload(&serve->app);
+    } while (rc == 0 && info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT);
     serve->orders += serve->supervisor && info.ssi_pid == (uint32_t)serve->supervisor;
     return rc;
 }
@@ -118,7 +125,8 @@ static void drain(struct serve *serve)
 static void announce(struct serve *serve)
 {
     char line[128];
-    int n = snprintf(line, sizeof line, "tandem: listening on http://%s\n", td_listener_address(serve->listener));
+    int n = snprintf(line, sizeof line, "tandem: listening on %s://%s\n", serve->app.tls ? "https" : "http",
+                     td_listener_address(serve->listener));
 
     /* Under a supervisor the line goes to it: it prints it when all its processes listen. */
     if (write(serve->ready >= 0 ? serve->ready : STDOUT_FILENO, line, (size_t)n) < 0)
@@ -150,8 +158,8 @@ static int run_until_signal(struct serve *serve)
 
 static int with_pools(struct serve *serve)
 {
-    td_http_opts http = {.connections_max = serve->options->connections_max};
     struct app *app = &serve->app;
+    td_http_opts http = {.connections_max = serve->options->connections_max, .tls = app->tls};
     int rc = pools_open(app);
 
     if (rc < 0)
@@ -197,7 +205,10 @@ static int serve_main(void *arg)
     serve->app.started = td_now();
     td_scope_open(&limit);
     serve->limit = &limit;
-    rc = with_pools(serve);
+    rc = tls_open(&serve->app);
+    if (rc == 0)
+        rc = with_pools(serve);
+    td_tls_close(serve->app.tls);
     td_scope_cancel(&limit);
     td_scope_join(&limit);
     td_listener_close(serve->listener);
@@ -214,6 +225,8 @@ int serve_process(const struct serve_options *options, int ready)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    if (options->certificate_count > 0)  /* else it ends the program, as the terminal that is closed expects */
+        sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);  /* before td_run: its threads are to have them blocked, too */
     signal(SIGPIPE, SIG_IGN);
     serve.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -222,6 +222,8 @@ static int supervise(struct supervisor *self)
                 end = td_after(self->options.drain_ns + LATE_NS);
             pass_on(self, SIGTERM);
         }
+        if (signal == SIGHUP)
+            pass_on(self, SIGHUP);
         if (td_now() > end)
             pass_on(self, SIGKILL);
         reap(self, end == TD_FOREVER);
@@ -240,6 +242,8 @@ int serve_workers(const struct serve_options *options)
     sigaddset(&self.signals, SIGTERM);
     sigaddset(&self.signals, SIGINT);
     sigaddset(&self.signals, SIGCHLD);
+    if (options->certificate_count > 0)
+        sigaddset(&self.signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &self.signals, NULL);
     self.processes = calloc(options->workers, sizeof *self.processes);
     if (rc < 0 || !self.processes) {

@@ -21,6 +21,7 @@
 #include "tandem/net.h"
 #include "tandem/select.h"
 #include "tandem/time.h"
+#include "tandem/tls.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,6 +48,7 @@ typedef struct td_http_opts {
     td_time idle_timeout;     /* 75 s before the first request and between requests */
     td_time send_timeout;     /* 30 s for a peer to take what was written */
     unsigned streams_max;     /* 100: requests of one connection of HTTP/2 at a time, those included whose client has left */
+    td_tls *tls;              /* encrypts (tandem/tls.h); the caller's, and open as long as the server. NULL: plain HTTP */
     bool stream_bodies;       /* handlers read the bodies, by td_http_read; td_http_body is empty */
 } td_http_opts;
 
@@ -103,6 +105,7 @@ const char *td_http_field(const td_http *http, const char *name);   /* NULL when
 const char *td_http_body(const td_http *http, size_t *size);        /* followed by a zero byte; "" when it is streamed */
 int td_http_version(const td_http *http);                           /* 10, 11 or 20: HTTP/1.0, 1.1, 2 */
 const char *td_http_scheme(const td_http *http);                    /* "http" or "https" */
+int td_http_tls(const td_http *http, td_tls_info *info);            /* what TLS agreed on; -ENOTCONN for plain HTTP */
 
 /*
  * Reads the next bytes of the body, at least one, up to `size`, which is at least 1: with .stream_bodies as they come, so that

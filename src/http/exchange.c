@@ -269,7 +269,12 @@ int td_http_version(const td_http *http)
 
 const char *td_http_scheme(const td_http *http)
 {
-    return http->kind->scheme;
+    return strcmp(http->stream->kind->name, "tls") == 0 ? "https" : "http";
+}
+
+int td_http_tls(const td_http *http, td_tls_info *info)
+{
+    return td_stream_tls_info(http->stream, info);
 }
 
 td_case td_on_gone(td_http *http)

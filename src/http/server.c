@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "http/connection.h"
+#include "http/greeting.h"
 #include "tandem/error.h"
 #include "tandem/log.h"
 
@@ -86,9 +87,12 @@ static int accept_next(td_http_server *server, td_stream **stream)
 static int start(td_http_server *server, td_stream *stream)
 {
     size_t max = server->opts.connections_max;
+    bool refused = max && server->stats.connections >= max && !connection_shed(server);
     int rc;
 
-    if (max && server->stats.connections >= max && !connection_shed(server))
+    if (server->opts.tls)
+        rc = greeting_start(server, stream, refused);
+    else if (refused)
         rc = connection_refuse(server, stream);
     else
         rc = connection_start(server, stream);

@@ -257,7 +257,7 @@ static void lower_sent(td_stream *lower)
         return;
     if (base->sending)
         stream_sent(base, (ssize_t)batch_is_out(stream));
-    if (stream->ending && base->count == 0) {
+    if (stream->ending && lower->count == 0) {  /* who was told of the batch may have said the end just now */
         stream->ending = false;
         (void)td_stream_end(lower);
     }
@@ -331,7 +331,7 @@ static void tls_close(td_stream *base)
 }
 
 const struct stream_kind tls_kind = {
-    .name = "TLS",
+    .name = "tls",
     .read = tls_read,
     .flush = tls_flush,
     .send_now = tls_send_now,

@@ -216,7 +216,8 @@ static int come_all_at_once(void *arg)
     expect(most.running <= 6);
     expect(most.waiting > 0);
     td_tls_close(server);
-    server = server_tls("second", (td_tls_server_opts){.handshakes_per_turn = 1, .handshakes_max = 2, .handshakes_waiting_max = 3});
+    server = server_tls("second", (td_tls_server_opts){.handshakes_per_turn = 1, .handshakes_max = 2,
+                        .handshakes_waiting_max = 3});
     expect(crowd(server, &most) > 0);
     expect(most.running <= 2);
     expect(most.waiting <= 3);

@@ -8,6 +8,7 @@ At the end of the block it gets SIGTERM, and must end as the contract says: exit
 process left behind, nothing from a sanitizer on standard error.
 """
 import collections
+import functools
 import http.client
 import json
 import mmap
@@ -27,7 +28,7 @@ SANITIZER_SLACK = 6      # how much slower things may be in a sanitizer's build
 START_SECONDS = 10
 MARK = 'TANDEM_TEST_MARK'   # in the environment of a server and of all its descendants, orphans too
 TROUBLE = re.compile(r'Sanitizer|stack overflow|runtime error:|Assertion|[Cc]ore dumped|tandem: bug|panic')
-READY = re.compile(r'tandem: listening on http://([0-9.]+|\[[0-9a-f:]+\]):([0-9]+)\n')
+READY = re.compile(r'tandem: listening on (https?)://([0-9.]+|\[[0-9a-f:]+\]):([0-9]+)\n')
 
 Response = collections.namedtuple('Response', 'status fields body seconds')
 Ended = collections.namedtuple('Ended', 'status seconds')
@@ -101,11 +102,13 @@ class Metrics:
 
 
 class Server:
-    def __init__(self, program, backend, *flags, listen='127.0.0.1:0', **popen):
+    def __init__(self, program, backend, *flags, listen='127.0.0.1:0', tls=None, **popen):
+        """`tls`: the ssl.SSLContext to ask it with; None: it speaks plain HTTP."""
         self.program = str(program)
         self.slack = slack_of(program)
         self.arguments = [self.program, 'serve', '--listen', listen, '--backend', backend, *map(str, flags)]
         self.popen = popen
+        self.tls = tls
         self.mark = uuid.uuid4().hex
         self.log_file = tempfile.TemporaryFile()
         self.child = None
@@ -145,7 +148,8 @@ class Server:
             line += byte
         match = READY.fullmatch(line.decode())
         check(match, f'the line on standard output is {line!r}')
-        self.host, self.port = match[1].strip('[]'), int(match[2])
+        equal(match[1], 'https' if self.tls else 'http', 'the scheme it says')
+        self.host, self.port = match[2].strip('[]'), int(match[3])
 
     def kill(self):
         """Ends it and all that it left, by their ids."""
@@ -266,7 +270,8 @@ class Server:
 
     def request(self, method, path, body=None, fields=None, seconds=30):
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=seconds * self.slack)
+        kind = functools.partial(http.client.HTTPSConnection, context=self.tls) if self.tls else http.client.HTTPConnection
+        connection = kind(self.host, self.port, timeout=seconds * self.slack)
         begin = time.monotonic()
         try:
             connection.request(method, path, body, fields or {})
