@@ -2,7 +2,8 @@
 /*
  * Receiving one operation after the other, for backends that have nothing better, and for programs that want it so.
  *
- * Invariant: a receiver is armed while it has a `state`: an operation is under way, or its turn comes at the turn's end.
+ * Invariant: a `single` receiver is armed while it has a `one_shot`: an operation is under way, or its turn comes at the turn's
+ * end.
  */
 #include "loop/receive.h"
 
@@ -29,7 +30,7 @@ static void finish(struct one_shot *shot, int result)
     if (shot->input)
         input_free(shot->input);
     free(shot);
-    receiver->state = NULL;
+    receiver->single = false;
     receive_over(receiver, result);
 }
 
@@ -106,7 +107,8 @@ void receive_one_by_one(struct loop *loop, struct io_receiver *receiver)
     shot->receiver = receiver;
     shot->again.run = next_turn;
     list_init(&shot->again.link);
-    receiver->state = shot;
+    receiver->one_shot = shot;
+    receiver->single = true;
     go_on(shot);
 }
 
@@ -114,7 +116,7 @@ void loop_receive(struct loop *loop, struct io_receiver *receiver)
 {
     receiver->armed = true;
     receiver->stopping = receiver->queued = false;
-    receiver->state = NULL;
+    receiver->single = false;
     receiver->next = NULL;
     if (loop->sched.forked) {
         receive_over(receiver, -EOWNERDEAD);
@@ -125,7 +127,7 @@ void loop_receive(struct loop *loop, struct io_receiver *receiver)
 
 void loop_receive_stop(struct loop *loop, struct io_receiver *receiver)
 {
-    struct one_shot *shot = receiver->state;
+    struct one_shot *shot = receiver->single ? receiver->one_shot : NULL;
 
     if (!receiver->armed || receiver->stopping)
         return;

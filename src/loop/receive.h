@@ -55,6 +55,8 @@ static inline bool inbox_is_tight(const struct inbox *inbox)
 struct input *input_new(const void *bytes, size_t size);
 void input_free(struct input *input);
 
+struct one_shot;
+
 struct io_receiver {
     struct io_file file;
     /*
@@ -62,11 +64,14 @@ struct io_receiver {
      * -ECANCELED, it was stopped; another error. Called from the backend's poll, or from within loop_receive.
      */
     void (*came)(struct io_receiver *receiver, struct input *input, int result);
-    struct io_receiver *next;  /* the backend's */
-    void *state;               /* likewise */
+    union {
+        struct io_receiver *next;   /* the backend's, while `queued` */
+        struct one_shot *one_shot;  /* what receives one by one, where `single` */
+    };
     bool armed;                /* `came` will be called */
     bool stopping;
     bool queued;               /* the backend's: it is in a list of the backend by `next` */
+    bool single;               /* one operation after the other */
 };
 
 /* For backends: what they began cannot be gone on with; one operation after the other is to do it. */

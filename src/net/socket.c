@@ -2,7 +2,8 @@
 /*
  * The stream of a socket.
  *
- * Invariant: a sender is taken from the loop exactly while `sending`.
+ * Invariants: 1. A sender is taken from the loop exactly while `sending`. 2. When `closing`, the stream's owner is the task that
+ * waits until nothing is under way.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +16,6 @@ struct socket_stream {
     td_stream stream;
     struct io_receiver receiver;
     struct io_sender *sender;
-    struct td_task *closer;      /* waits until nothing is under way */
 };
 
 static struct socket_stream *socket_of(td_stream *stream)
@@ -25,8 +25,8 @@ static struct socket_stream *socket_of(td_stream *stream)
 
 static void wake_closer(struct socket_stream *socket)
 {
-    if (socket->closer && !socket->receiver.armed && !socket->stream.sending)
-        task_unpark(socket->closer, 0);
+    if (socket->stream.closing && !socket->receiver.armed && !socket->stream.sending)
+        task_unpark(socket->stream.owner, 0);
 }
 
 static void came(struct io_receiver *receiver, struct input *input, int result)
@@ -149,11 +149,11 @@ static void socket_close(td_stream *stream)
     if (stream->sending)
         loop_io_cancel(stream->loop, &socket->sender->op);
     if (socket->receiver.armed || stream->sending) {
-        socket->closer = task_self("td_stream_close");
+        stream->owner = task_self("td_stream_close");
+        stream->closing = true;
         stream->loop->io_pending++;  /* it does end */
-        (void)task_park(socket->closer, &wait);
+        (void)task_park(stream->owner, &wait);
         stream->loop->io_pending--;
-        socket->closer = NULL;
     }
     loop_forget(stream->loop, &socket->receiver.file);
     stream->loop->table->sockets->close(stream->loop, socket->receiver.file.fd);

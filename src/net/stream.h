@@ -47,6 +47,7 @@ struct td_stream {
     uint32_t input_bytes, input_max;
     int input_end;                /* 1: more may come; 0: the peer's end; negative: what receiving failed with */
     bool reading, wanted;         /* the kind was told to; somebody has asked for input */
+    bool closing;
     /* Output. */
     bool sending;                 /* the kind has `in_flight` blocks under way */
     bool writing;                 /* a task is in td_stream_write: the queue waits */
