@@ -11,6 +11,7 @@ import time
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 import h2.settings
 
 SECONDS = 20
@@ -27,7 +28,7 @@ def check(holds, what):
 
 def equal(got, wanted, what):
     if got != wanted:
-        raise Failed(f'{what}: {got!r}, expected {wanted!r}')
+        raise Failed(f'{what}: {repr(got)[:300]}, expected {repr(wanted)[:300]}')
 
 
 class Server:
@@ -135,7 +136,7 @@ class Client:
 
     def flush(self):
         data = self.h2.data_to_send()
-        if data:
+        if data and not self.terminated:
             self.socket.sendall(data)
 
     def raw(self, data):
@@ -193,11 +194,15 @@ class Client:
         return True
 
     def take(self, frame):
-        """To h2, a GOAWAY takes everything with it; so what comes behind one is kept as it is."""
+        """To h2, a GOAWAY takes everything with it, and streams made by hand are none: what comes then is kept as it is."""
+        try:
+            events = [] if self.terminated else self.h2.receive_data(frame)
+        except h2.exceptions.ProtocolError:
+            self.terminated = True
+            self.h2.clear_outbound_data_buffer()
         if self.terminated:
             self.after.append(frame)
             return
-        events = self.h2.receive_data(frame)
         self.terminated = any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
         self.events.extend(events)
 
