@@ -14,6 +14,7 @@
 
 #include <stddef.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "tandem/select.h"
 #include "tandem/time.h"
@@ -112,6 +113,18 @@ ssize_t td_stream_read(td_stream *stream, void *data, size_t size);
  * none: -ECANCELED, -EPIPE, -ECONNRESET and the like.
  */
 ssize_t td_stream_write(td_stream *stream, const void *data, size_t size);
+
+/* The same from `count` pieces, as if they were one: with one system call where they fit. Also -EINVAL: too much at once. */
+ssize_t td_stream_writev(td_stream *stream, const struct iovec *pieces, int count);
+
+/*
+ * Writes `size` bytes of a file from `offset` on; td_file_descriptor has a td_file's descriptor, whose own offset stays as it is.
+ * To a socket the kernel sends them itself, without a copy, and the loop never waits for the disk. Checkpoint: yes.
+ *
+ * Returns the bytes given to the system, less than `size` when the file ends before, or as with td_stream_write; when that was
+ * none: what td_stream_write says, -EINVAL for a range that is none, -EBADF, -ESPIPE for what has no positions, -EIO, -ENOMEM.
+ */
+ssize_t td_stream_send_file(td_stream *stream, int fd, int64_t offset, size_t size);
 
 /*
  * Cases of a td_select: the stream has something to read, or is at its end, or broken, so td_stream_read would not wait;

@@ -79,6 +79,7 @@ CALL(int, setsockopt, (int fd, int level, int name, const void *value, socklen_t
      ENOMEM, ENOPROTOOPT)
 CALL(int, shutdown, (int fd, int how), (fd, how), -1, ENOTCONN)
 CALL(ssize_t, recv, (int fd, void *data, size_t size, int flags), (fd, data, size, flags), -1, ECONNRESET, ENOMEM, EINTR)
+CALL(ssize_t, sendfile64, (int to, int from, off64_t *at, size_t size), (to, from, at, size), -1, EINTR, EIO, EINVAL)
 CALL(ssize_t, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags), -1, ENOBUFS, EAGAIN)
 CALL(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, message, flags), -1, ENOMEM, EINTR)
 CALL(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags), -1, ECONNRESET, ENOBUFS,
