@@ -13,6 +13,7 @@
 #include "tandem/datagram.h"
 #include "tandem/debug.h"
 #include "tandem/error.h"
+#include "tandem/fetch.h"
 #include "tandem/file.h"
 #include "tandem/gather.h"
 #include "tandem/histogram.h"

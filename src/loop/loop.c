@@ -13,6 +13,7 @@
 #include "base/fail.h"
 #include "debug/report.h"
 #include "loop/fleet.h"
+#include "loop/keep.h"
 #include "loop/mask.h"
 #include "loop/receive.h"
 #include "task/census.h"
@@ -163,6 +164,7 @@ int loop_open(struct loop *loop, const td_opts *opts)
     memset(loop, 0, sizeof *loop);
     list_init(&loop->turn_ends);
     list_init(&loop->pollers);
+    list_init(&loop->keeps);
     memcpy(loop->name, "the loop", sizeof "the loop");
     loop->order_note.receive = carry_out;
     loop->keep_signals = opts->keep_signals;
@@ -217,7 +219,8 @@ void loop_close(struct loop *loop)
     if (loop->mailboxes > 0)
         fail("%zu mailboxes were not freed before %s ended, and others could still send to it; call td_mailbox_free on every "
              "path", loop->mailboxes, loop->name);
-    blocking_close(&loop->blocking);  /* first: its threads write to the wake-up file */
+    keeps_close(loop);
+    blocking_close(&loop->blocking);  /* before the rest: its threads write to the wake-up file */
     loop->closing = true;
     loop_io_cancel(loop, &loop->wake_op);
     while (loop->wake_op.file && loop->table->poll(loop->backend, TD_FOREVER) == 0)

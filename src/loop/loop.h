@@ -49,6 +49,7 @@ struct loop {
     struct backend *backend;
     struct td_list turn_ends;
     struct td_list pollers;        /* what is looked at each turn */
+    struct td_list keeps;          /* what upper floors keep for it: loop/keep.h */
     unsigned workers_busy;         /* of its pools */
     int spin_luck;                 /* below 0: so many chances to spin are let pass */
     size_t io_pending;             /* operations under way that can still make a task ready */

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Runs an example as a newcomer would, and looks whether it shows what it claims."""
 import asyncio
+import http.server
+import os
 import re
 import subprocess
 import sys
+import threading
 import time
 
 
@@ -93,6 +96,32 @@ async def talk(url):
         await bob.close()
 
 
+def fetch(program):
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == '/slow':
+                time.sleep(10)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'hello')
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Slow)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = f'http://127.0.0.1:{server.server_address[1]}'
+    done = subprocess.run([program, f'{base}/a', f'{base}/slow', f'{base}/b', 'http://127.0.0.1:1/'], capture_output=True,
+                          text=True, timeout=50, env={**os.environ, 'no_proxy': '127.0.0.1'})
+    print(done.stdout, done.stderr, sep='')
+    for page in 'ab':
+        assert f'{base}/{page}: 200, 5 bytes' in done.stdout
+    assert '/slow: cancelled' in done.stdout, 'not waited for'
+    assert re.search(r'127.0.0.1:1/: connection refused', done.stdout, re.IGNORECASE)
+    assert 2000 <= int(re.search(r'all in (\d+) ms', done.stdout).group(1)) < 8000
+
+
 def saferoom(program):
     with subprocess.Popen([program, '127.0.0.1:0'], stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -103,5 +132,5 @@ def saferoom(program):
 
 
 if __name__ == '__main__':
-    {'concurrency': concurrency, 'deadlock': deadlock, 'gather': gather, 'map': map_, 'offload': offload,
+    {'concurrency': concurrency, 'deadlock': deadlock, 'fetch': fetch, 'gather': gather, 'map': map_, 'offload': offload,
      'parallelism': parallelism, 'saferoom': saferoom}[sys.argv[1]](sys.argv[2])

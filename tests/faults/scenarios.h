@@ -18,7 +18,7 @@ struct scenario {
     bool slow;           /* waits by the clock when something fails for good */
 };
 
-extern const struct scenario scenarios[], scenarios_net[], scenarios_os[];  /* ended by one without a name */
+extern const struct scenario scenarios[], scenarios_net[], scenarios_fetch[], scenarios_os[];  /* ended by one without a name */
 
 /* Takes note of a lie, for the driver to find. `truth` is returned. */
 bool truth_at(bool truth, const char *where, const char *what);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the library calls instead of the C library's functions, in the order of calls.h. */
 #include <ares.h>
+#include <curl/curl.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -32,7 +32,7 @@
 #define SLOW_NTH 3             /* where each run waits for seconds */
 #define SKIPPED 77
 
-static const struct scenario *const all[] = {scenarios, scenarios_net, scenarios_os};
+static const struct scenario *const all[] = {scenarios, scenarios_net, scenarios_fetch, scenarios_os};
 
 /* Shared with the process that runs: where it is. */
 struct progress {

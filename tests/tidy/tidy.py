@@ -20,7 +20,7 @@ FLOORS = {
     'loop': 2, 'debug': 2,
     'sync': 3, 'shared': 3, 'pool': 3, 'file': 3, 'signal': 3, 'run': 3,
     'net': 4, 'child': 4,
-    'http': 5, 'ws': 5,
+    'http': 5, 'ws': 5, 'fetch': 5,
 }
 FOR_ALL = {'run'}  # its public header is the options that every floor obeys
 FILE_LINES_MAX = 600
