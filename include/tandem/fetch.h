@@ -140,7 +140,7 @@ void td_http_response_free(td_http_response *response);
 /* Limits of all fetches of a loop. Zero: the default. */
 typedef struct td_http_fetch_limits {
     unsigned connections_max;           /* 128; a fetch that needs one more waits */
-    unsigned connections_per_host_max;  /* 16; likewise. HTTP/2 carries many fetches over one */
+    unsigned connections_per_host_max;  /* 16; likewise. From libcurl 8.1 on HTTP/2 carries many fetches over one */
     unsigned idle_max;                  /* 32: that are kept for later */
 } td_http_fetch_limits;
 
