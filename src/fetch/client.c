@@ -10,7 +10,6 @@
 #define CONNECTIONS_MAX 128
 #define PER_HOST_MAX 16
 #define IDLE_MAX 32
-#define MULTIPLEX_SINCE 0x080100  /* libcurl's version */
 #define TRY_LATER_NS 10000000   /* a socket could not be watched: its transfer looks for itself so often */
 
 /* The key of loop_kept. */
@@ -319,7 +318,7 @@ static struct client *client_new(struct loop *loop)
      * Streams beside each other on one connection of HTTP/2 get lost or break it with libcurl 7.88 ("Error in the HTTP2 framing
      * layer"); before its 8.1 each fetch has a connection to itself.
      */
-    if (curl_version_info(CURLVERSION_NOW)->version_num < MULTIPLEX_SINCE)
+    if (curl_version_info(CURLVERSION_NOW)->version_num < HTTP2_WELL_SINCE)
         (void)curl_multi_setopt(client->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     set_limits(client, &(td_http_fetch_limits){0});
     return client;

@@ -16,6 +16,8 @@
 #include "loop/keep.h"
 #include "tandem/fetch.h"
 
+#define HTTP2_WELL_SINCE 0x080100  /* the version of libcurl */
+
 struct client {
     struct loop_keep keep;
     struct loop *loop;

@@ -223,7 +223,7 @@ static void set_who(const td_http_fetch_opts *opts, struct setting *setting)
     }
 }
 
-static int set_version(const td_http_fetch_opts *opts, struct setting *setting)
+static int set_version(const td_http_fetch_opts *opts, struct setting *setting, bool secure)
 {
     switch (opts->version) {
     case 0:
@@ -233,7 +233,11 @@ static int set_version(const td_http_fetch_opts *opts, struct setting *setting)
         set_number(setting, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
         return 0;
     case 20:
-        set_number(setting, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+        set_number(setting, CURLOPT_HTTP_VERSION, secure ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+        if (!secure && curl_version_info(CURLVERSION_NOW)->version_num < HTTP2_WELL_SINCE) {
+            set_number(setting, CURLOPT_FRESH_CONNECT, 1);  /* 7.88 says its preface again on a connection that it reuses */
+            set_number(setting, CURLOPT_FORBID_REUSE, 1);
+        }
         return 0;
     default:
         return -EINVAL;
@@ -296,7 +300,7 @@ int transfer_configure(struct transfer *transfer, const char *url)
     if (rc == 0)
         rc = set_method(transfer, &setting);
     if (rc == 0)
-        rc = set_version(transfer->opts, &setting);
+        rc = set_version(transfer->opts, &setting, strncasecmp(url, "https:", 6) == 0);
     if (rc < 0) {
         transfer->reason = rc == -EINVAL ? "an option is none: method, fields, type, body, version or redirects_max" : NULL;
         return rc;
