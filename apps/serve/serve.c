@@ -9,6 +9,7 @@
 #include "serve.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,6 +216,8 @@ static int serve_main(void *arg)
     return rc;
 }
 
+#define LARGE_BYTES (256 * 1024)
+
 int serve_process(const struct serve_options *options, int ready)
 {
     struct serve serve = {.options = options, .ready = ready, .supervisor = ready >= 0 ? getppid() : 0};
@@ -222,6 +225,8 @@ int serve_process(const struct serve_options *options, int ready)
     sigset_t set;
     int rc;
 
+    /* Large messages go back to the system. By itself malloc moves that bound up to 32 MiB, and they stay in the heap. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
