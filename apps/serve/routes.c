@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "app.h"
-#include "session.h"
 
 #define ECHO_MESSAGE_MAX (16 * 1024 * 1024)
 
@@ -20,23 +19,22 @@ int answer_error(td_http *http, int status, const char *fields, const char *erro
     return rc;
 }
 
+static int echo(td_ws *ws, td_message *message, void *arg)
+{
+    struct app *app = arg;
+    int rc;
+
+    app->counters.messages_in++;
+    rc = td_ws_send(ws, message->kind, message->data, message->size);
+    app->counters.messages_out += rc == 0;
+    return rc;
+}
+
 int echo_serve(td_http *http, struct app *app)
 {
-    struct session session;
-    td_message message;
-    td_ws *ws;
-    int rc = td_ws_accept(http, &ws, &(td_ws_opts){.message_bytes_max = ECHO_MESSAGE_MAX});
+    static const td_ws_handler handler = {.on_message = echo};
+    int rc = td_ws_serve(http, &handler, &(td_ws_opts){.message_bytes_max = ECHO_MESSAGE_MAX}, app);
 
-    if (rc < 0)
-        return rc == -EPROTO ? 0 : rc;
-    session_open(&session, app, ws);
-    while ((rc = session_receive(&session, &message)) > 0) {
-        rc = td_ws_send(ws, message.kind, message.data, message.size);
-        if (rc < 0)
-            break;
-        app->counters.messages_out++;
-    }
-    session_close(&session);
     return rc == -EPROTO ? 0 : rc;
 }
 

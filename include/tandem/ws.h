@@ -37,6 +37,14 @@ typedef enum td_ws_when_full {
     TD_WS_CLOSE,           /* the peer is shown out with 1013, ahead of its backlog; the caller gets -EBUSY */
 } td_ws_when_full;
 
+/* Whether messages are compressed (permessage-deflate), where the other side agrees. */
+typedef enum td_ws_deflate {
+    TD_WS_DEFLATE_OFF = 0,
+    TD_WS_DEFLATE_SHARED,  /* each message stands alone: connections share what compresses, an idle one holds nothing for it */
+    TD_WS_DEFLATE_OWN,     /* context is kept from message to message: better where messages are small and alike, for up to
+                              310 KB of memory a connection. Frames that are posted go as they are */
+} td_ws_deflate;
+
 /* Every field may be zero, for its default. Strings are read during the call alone. */
 typedef struct td_ws_opts {
     uint64_t message_bytes_max;  /* 64 KiB; a larger message ends the connection with 1009 */
@@ -54,6 +62,9 @@ typedef struct td_ws_opts {
     int (*authenticate)(td_http *http, void *arg);  /* asked before the upgrade, with authenticate_arg. Returns 0; or -EACCES,
                                     when it has answered, or the server is to answer 403. Checkpoint: it may wait */
     void *authenticate_arg;
+    td_ws_deflate deflate;       /* off */
+    int deflate_window_bits;     /* 9 to 15: how far back matches may reach, and what memory that takes; 15, or 11 with OWN */
+    size_t deflate_bytes_min;    /* 1 KiB: smaller messages go as they are */
     bool shared_messages;        /* received messages lie in shared memory, ready for td_offload; td_shared_retain keeps one */
 } td_ws_opts;
 
@@ -126,7 +137,7 @@ int td_ws_receive(td_ws *ws, td_message *message);
 typedef struct td_ws_part {
     td_ws_kind kind;
     bool begin, end;  /* of the message */
-    size_t size;      /* bytes written to the buffer; 0 only for an empty message */
+    size_t size;      /* bytes written to the buffer; 0 for an empty message, and where the end came alone */
 } td_ws_part;
 
 /*
@@ -176,6 +187,9 @@ typedef struct td_ws_connect_opts {
     td_time idle_ping;
     const char *fields;          /* further lines of the request, each "Name: value\r\n"; NULL: none */
     const char *protocols;       /* subprotocols offered, the best first; the server may choose one */
+    td_ws_deflate deflate;       /* as td_ws_opts has them */
+    int deflate_window_bits;
+    size_t deflate_bytes_min;
     bool shared_messages;
 } td_ws_connect_opts;
 

@@ -97,8 +97,11 @@ static int check(const struct fields *fields, const struct ws_asked *asked, stru
         return -EPROTO;
     if (!fields->have[ACCEPT] || strcmp(fields->value[ACCEPT], asked->accept) != 0)
         return -EPROTO;
-    if (fields->have[EXTENSIONS] && *fields->value[EXTENSIONS])
-        return -EPROTO;  /* none was offered */
+    if (fields->have[EXTENSIONS] && !asked->deflate)
+        return -EPROTO;
+    if (fields->have[EXTENSIONS] && ws_extension_agree(fields->value[EXTENSIONS], asked->deflate, &answer->terms) < 0)
+        return -EPROTO;
+    answer->deflate = fields->have[EXTENSIONS];
     if (fields->have[PROTOCOL] && (strlen(protocol) >= WS_PROTOCOL_MAX || !ws_protocols_have(asked->protocols, protocol)))
         return -EPROTO;
     memcpy(answer->protocol, protocol, strlen(protocol) + 1);

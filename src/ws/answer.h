@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "ws/codec.h"
+#include "ws/extension.h"
 #include "ws/protocols.h"
 
 #define WS_ANSWER_MAX 16384  /* bytes of a head; a longer one is refused */
@@ -15,11 +16,14 @@
 struct ws_asked {
     char accept[WS_ACCEPT_SIZE];  /* what the server must have made of our key */
     const char *protocols;        /* offered; NULL: none */
+    const struct ws_deflate_wish *deflate;  /* offered; NULL: not */
 };
 
 struct ws_answer {
     int status;                   /* 101, when the rest is as it must be */
     char protocol[WS_PROTOCOL_MAX];   /* agreed on; "": none */
+    bool deflate;                 /* agreed on, with these terms */
+    struct ws_deflate_terms terms;
 };
 
 /*

@@ -45,19 +45,26 @@ bool ws_fields_valid(const char *fields)
     return true;
 }
 
-size_t ws_ask_size(const struct ws_url *url, const char *fields, const char *protocols)
+static size_t size_of(const char *text)
 {
-    return HEAD_ROOM + strlen(url->target) + strlen(url->field) + (fields ? strlen(fields) : 0) +
-           (protocols ? strlen(protocols) : 0);
+    return text ? strlen(text) : 0;
 }
 
-size_t ws_ask_write(char *out, size_t room, const struct ws_url *url, const char *key, const char *fields, const char *protocols)
+size_t ws_ask_size(const struct ws_url *url, const struct ws_ask *ask)
+{
+    return HEAD_ROOM + strlen(url->target) + strlen(url->field) + size_of(ask->fields) + size_of(ask->protocols) +
+           size_of(ask->extensions);
+}
+
+size_t ws_ask_write(char *out, size_t room, const struct ws_url *url, const struct ws_ask *ask)
 {
     int n = snprintf(out, room,
                      "GET %s%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                     "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s\r\n",
-                     *url->target == '/' ? "" : "/", url->target, url->field, key, protocols ? "Sec-WebSocket-Protocol: " : "",
-                     protocols ? protocols : "", protocols ? "\r\n" : "", fields ? fields : "");
+                     "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s%s%s%s\r\n",
+                     *url->target == '/' ? "" : "/", url->target, url->field, ask->key,
+                     ask->protocols ? "Sec-WebSocket-Protocol: " : "", ask->protocols ? ask->protocols : "",
+                     ask->protocols ? "\r\n" : "", ask->extensions ? "Sec-WebSocket-Extensions: " : "",
+                     ask->extensions ? ask->extensions : "", ask->extensions ? "\r\n" : "", ask->fields ? ask->fields : "");
 
     return (size_t)n;
 }

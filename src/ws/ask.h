@@ -18,10 +18,15 @@ void ws_key_text(const uint8_t bytes[16], char key[WS_KEY_SIZE]);
 /* Whether these are lines "Name: value\r\n" that a handshake may have beside its own. NULL is none, and fine. */
 bool ws_fields_valid(const char *fields);
 
-/* Bytes that ws_ask_write needs at the most. `fields` and `protocols` may be NULL. */
-size_t ws_ask_size(const struct ws_url *url, const char *fields, const char *protocols);
+/* What is asked for. Each but the key may be NULL: none. */
+struct ws_ask {
+    const char *key, *fields, *protocols, *extensions;
+};
+
+/* Bytes that ws_ask_write needs at the most. */
+size_t ws_ask_size(const struct ws_url *url, const struct ws_ask *ask);
 
 /* Writes the request. Returns its size. */
-size_t ws_ask_write(char *out, size_t room, const struct ws_url *url, const char *key, const char *fields, const char *protocols);
+size_t ws_ask_write(char *out, size_t room, const struct ws_url *url, const struct ws_ask *ask);
 
 #endif

@@ -46,15 +46,15 @@ static int connect_to(const char *place, td_stream **stream)
     return rc;
 }
 
-static int ask(td_stream *stream, const struct ws_url *url, const char *key, const td_ws_connect_opts *opts)
+static int ask(td_stream *stream, const struct ws_url *url, const struct ws_ask *asked)
 {
-    size_t room = ws_ask_size(url, opts->fields, opts->protocols), size;
+    size_t room = ws_ask_size(url, asked), size;
     char *text = malloc(room);
     ssize_t sent;
 
     if (!text)
         return -ENOMEM;
-    size = ws_ask_write(text, room, url, key, opts->fields, opts->protocols);
+    size = ws_ask_write(text, room, url, asked);
     sent = td_stream_write(stream, text, size);
     free(text);
     return sent == (ssize_t)size ? 0 : sent < 0 ? (int)sent : -ECANCELED;
@@ -84,36 +84,39 @@ static ssize_t hear(td_stream *stream, char *head)
 
 static int shake_hands(td_stream *stream, const struct ws_url *url, const td_ws_connect_opts *opts, struct ws_answer *answer)
 {
-    struct ws_asked asked = {.protocols = opts->protocols};
+    struct ws_deflate_wish wish = endpoint_wish(opts->deflate, opts->deflate_window_bits);
+    struct ws_asked expected = {.protocols = opts->protocols, .deflate = opts->deflate ? &wish : NULL};
+    char key[WS_KEY_SIZE], extension[WS_EXTENSION_MAX], *head;
+    struct ws_ask asked = {key, opts->fields, opts->protocols, opts->deflate ? extension : NULL};
     unsigned char bytes[KEY_BYTES];
-    char key[WS_KEY_SIZE], *head;
     ssize_t size;
     int rc = ws_random(stream->loop, bytes, sizeof bytes);
 
     if (rc < 0)
         return rc;
     ws_key_text(bytes, key);
-    rc = ws_accept_key(key, strlen(key), asked.accept);
+    ws_extension_offer(&wish, extension);
+    rc = ws_accept_key(key, strlen(key), expected.accept);
     if (rc == 0)
-        rc = ask(stream, url, key, opts);
+        rc = ask(stream, url, &asked);
     if (rc < 0)
         return rc;
     head = malloc(WS_ANSWER_MAX);
     if (!head)
         return -ENOMEM;
     size = hear(stream, head);
-    rc = size < 0 ? (int)size : ws_answer_read(head, (size_t)size, &asked, answer);
+    rc = size < 0 ? (int)size : ws_answer_read(head, (size_t)size, &expected, answer);
     free(head);
     return rc;
 }
 
-static td_ws *make(td_stream *stream, const td_ws_connect_opts *given, const char *protocol)
+static td_ws *make(td_stream *stream, const td_ws_connect_opts *given, const struct ws_agreement *agreed)
 {
     td_ws_opts opts = {.message_bytes_max = given->message_bytes_max, .queue_bytes_max = given->queue_bytes_max,
                        .queue_messages_max = given->queue_messages_max, .queue_age_max = given->queue_age_max,
                        .when_full = given->when_full, .idle_ping = given->idle_ping,
-                       .shared_messages = given->shared_messages};
-    struct ws_endpoint *endpoint = endpoint_get(NULL, stream->loop, NULL, &opts, *protocol ? protocol : NULL);
+                       .deflate_bytes_min = given->deflate_bytes_min, .shared_messages = given->shared_messages};
+    struct ws_endpoint *endpoint = endpoint_get(NULL, stream->loop, NULL, &opts, agreed);
     td_ws *ws = endpoint ? ws_new(stream, endpoint, true) : NULL;
 
     if (ws && ws_begin_work(ws) < 0) {
@@ -145,7 +148,9 @@ int td_ws_connect(td_ws **ws, const char *text, const td_ws_connect_opts *given)
         return rc;
     rc = shake_hands(stream, &url, &opts, &answer);
     if (rc == 0) {
-        *ws = make(stream, &opts, answer.protocol);
+        struct ws_agreement agreed = {*answer.protocol ? answer.protocol : NULL, answer.deflate, answer.terms};
+
+        *ws = make(stream, &opts, &agreed);
         rc = *ws ? 0 : -ENOMEM;
     }
     if (rc < 0)

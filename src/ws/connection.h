@@ -18,11 +18,21 @@
 #define WS_GOODBYE_NS 1000000000     /* for the peer to answer a close, once the handler has returned */
 #define WS_NO_CLOSE 1006             /* stands for "it broke without a close frame"; never sent */
 
+/* A piece of a compressed message. It lies, unmasked, at the front of the stream's input, whose `held` bytes it came in. */
+struct ws_unpacking {
+    size_t at, left;          /* what of it was not unpacked */
+    uint32_t utf8;            /* of the message so far */
+    bool is_under_way, last, text, begun;
+};
+
 struct ws_work {
     struct ws_decoder decoder;
     char *message;            /* being assembled, or handed out last; NULL: none, or it lies in the stream's input */
     size_t used, room;        /* of it */
     size_t held;              /* input bytes that the message handed out lies in: consumed when it is given back */
+    struct ws_unpacking unpacking;
+    struct ws_deflater *deflater;  /* its own, where context is kept; NULL: none, or not yet */
+    struct ws_inflater *inflater;  /* likewise; or borrowed, while a compressed message is being received */
     char reason[WS_CONTROL_MAX - 1];  /* of the end */
 };
 
@@ -44,7 +54,7 @@ struct td_ws {
     uint16_t waits_for_task : 1;  /* parked, and there was no memory for one */
 };
 
-/* connection.c: */
+/* receive.c: */
 
 /* Room for receiving. Returns 0 or -ENOMEM. */
 int ws_begin_work(td_ws *ws);
@@ -63,6 +73,11 @@ void ws_give_back(td_ws *ws);
 /* The same for a part of a message, straight into `data`. */
 int ws_take_part(td_ws *ws, void *data, size_t size, td_ws_part *part);
 
+/* connection.c: */
+
+/* What is to be done for an event that is no data. Returns 1 to go on; 0 at the end; -EPROTO. */
+int ws_control(td_ws *ws, const struct ws_event *event);
+
 /* There will be no more input, and no close came: takes note of it. */
 void ws_ended(td_ws *ws);
 
@@ -77,11 +92,30 @@ void ws_close_overdue(td_ws *ws);
 
 /* frame.c: */
 
-/* A whole frame with its birth behind it: `opcode` is WS_TEXT or WS_BINARY. NULL when memory is short. */
-struct block *ws_message_block(td_ws *ws, enum ws_opcode opcode, const void *data, size_t size);
-
 /* A control frame, one that is sent as soon as what has begun to leave has left. Returns 0, or a negative errno. */
 int ws_send_control(td_ws *ws, enum ws_opcode opcode, const void *payload, size_t size);
+
+/* packing.c: compression */
+
+/* Whether what we send, or receive, refers to the messages before it. */
+bool ws_sends_keep(const td_ws *ws);
+bool ws_receives_keep(const td_ws *ws);
+
+/*
+ * Compresses a message that is worth it. Returns its payload's size, and where it is until the next call; 0: it goes as it is.
+ * Where context is kept, what was compressed must be sent.
+ */
+size_t ws_pack(td_ws *ws, const void *data, size_t size, const uint8_t **payload);
+
+/* What of a message was unpacked: WS_INFLATE_..., or the code that the connection fails with. */
+#define WS_UNPACK_FAILED 1000
+
+/* Takes note of a piece of a compressed message, described by the event. Returns 0 or -ENOMEM. */
+int ws_unpack_begin(td_ws *ws, const struct ws_event *event);
+
+/* Unpacks from it; *used is what was written. A piece that was used up is under way no more. */
+int ws_unpack(td_ws *ws, void *out, size_t room, size_t *used);
+void ws_packing_end(td_ws *ws);
 
 /* client.c: */
 

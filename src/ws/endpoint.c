@@ -13,6 +13,9 @@
 
 #define MESSAGE_MAX_DEFAULT (64 * 1024)
 #define IDLE_PING_NS 30000000000
+#define DEFLATE_MIN_DEFAULT 1024
+#define SHARED_BITS 15
+#define OWN_BITS 11
 #define TICKS_IN_IDLE 16         /* so exact is idle_ping, one part in so many */
 #define TICK_MIN_NS 10000000
 #define TICK_MAX_NS 250000000
@@ -30,6 +33,9 @@ static td_ws_opts with_defaults(const td_ws_opts *given)
     opts.message_bytes_max = opts.message_bytes_max ? opts.message_bytes_max : MESSAGE_MAX_DEFAULT;
     opts.queue_bytes_max = opts.queue_bytes_max ? opts.queue_bytes_max : WS_QUEUE_BYTES;
     opts.idle_ping = opts.idle_ping ? opts.idle_ping : IDLE_PING_NS;
+    opts.deflate_bytes_min = opts.deflate_bytes_min ? opts.deflate_bytes_min : DEFLATE_MIN_DEFAULT;
+    opts.deflate = TD_WS_DEFLATE_OFF;  /* what was agreed on counts */
+    opts.deflate_window_bits = 0;
     opts.origins = opts.protocols = NULL;
     opts.authenticate = NULL;
     opts.authenticate_arg = NULL;
@@ -40,24 +46,59 @@ static bool same_opts(const td_ws_opts *a, const td_ws_opts *b)
 {
     return a->message_bytes_max == b->message_bytes_max && a->queue_bytes_max == b->queue_bytes_max &&
            a->queue_messages_max == b->queue_messages_max && a->queue_age_max == b->queue_age_max &&
-           a->when_full == b->when_full && a->idle_ping == b->idle_ping && a->shared_messages == b->shared_messages;
+           a->when_full == b->when_full && a->idle_ping == b->idle_ping &&
+           a->deflate_bytes_min == b->deflate_bytes_min && a->shared_messages == b->shared_messages;
 }
 
-static bool same_text(const char *a, const char *b)
+static bool same_agreement(const struct ws_agreement *a, const struct ws_agreement *b)
 {
-    return a && b ? strcmp(a, b) == 0 : a == b;
+    if (a->protocol && b->protocol ? strcmp(a->protocol, b->protocol) != 0 : a->protocol != b->protocol)
+        return false;
+    return a->deflate == b->deflate && a->terms.server_keeps == b->terms.server_keeps &&
+           a->terms.client_keeps == b->terms.client_keeps && a->terms.server_bits == b->terms.server_bits &&
+           a->terms.client_bits == b->terms.client_bits;
+}
+
+struct ws_deflate_wish endpoint_wish(td_ws_deflate deflate, int window_bits)
+{
+    int bits = window_bits ? window_bits : deflate == TD_WS_DEFLATE_OWN ? OWN_BITS : SHARED_BITS;
+
+    return (struct ws_deflate_wish){deflate == TD_WS_DEFLATE_OWN, (uint8_t)(bits < 9 ? 9 : bits > 15 ? 15 : bits)};
 }
 
 static struct ws_endpoint *find(td_http_server *server, const td_ws_handler *handler, const td_ws_opts *opts,
-                                const char *protocol)
+                                const struct ws_agreement *agreed)
 {
     for (struct td_list *at = server->ws_endpoints.next; at != &server->ws_endpoints; at = at->next) {
         struct ws_endpoint *endpoint = container_of(at, struct ws_endpoint, link);
 
-        if (endpoint->handler == handler && same_opts(&endpoint->opts, opts) && same_text(endpoint->protocol, protocol))
+        if (endpoint->handler == handler && same_opts(&endpoint->opts, opts) && same_agreement(&endpoint->agreed, agreed))
             return endpoint;
     }
     return NULL;
+}
+
+/* The server's compressors, if another endpoint has them; else new ones. */
+static struct ws_press *press_of(td_http_server *server)
+{
+    struct ws_press *press = NULL;
+
+    if (server)
+        for (struct td_list *at = server->ws_endpoints.next; at != &server->ws_endpoints && !press; at = at->next)
+            press = container_of(at, struct ws_endpoint, link)->press;
+    if (!press)
+        press = calloc(1, sizeof *press);
+    if (press)
+        press->refs++;
+    return press;
+}
+
+static void press_put(struct ws_press *press)
+{
+    if (!press || --press->refs > 0)
+        return;
+    ws_deflate_shared_fini(&press->shared);
+    free(press);
 }
 
 static struct block *ping_block(void)
@@ -76,8 +117,17 @@ static td_time tick_of(td_time idle_ns)
     return tick < 0 || tick > TICK_MAX_NS ? TICK_MAX_NS : tick < TICK_MIN_NS ? TICK_MIN_NS : tick;
 }
 
+static void unmake(struct ws_endpoint *endpoint)
+{
+    list_remove(&endpoint->link);
+    block_release(endpoint->ping);
+    press_put(endpoint->press);
+    free((char *)(uintptr_t)endpoint->agreed.protocol);
+    free(endpoint);
+}
+
 static struct ws_endpoint *make(td_http_server *server, struct loop *loop, const td_ws_handler *handler,
-                                const td_ws_opts *opts, const char *protocol)
+                                const td_ws_opts *opts, const struct ws_agreement *agreed)
 {
     struct ws_endpoint *endpoint = calloc(1, sizeof *endpoint);
 
@@ -87,6 +137,7 @@ static struct ws_endpoint *make(td_http_server *server, struct loop *loop, const
     endpoint->server = server;
     endpoint->handler = handler;
     endpoint->opts = *opts;
+    endpoint->agreed = *agreed;
     endpoint->tick_ns = tick_of(opts->idle_ping);
     endpoint->idle_ticks = opts->idle_ping < 0 ? 0 : (uint32_t)((opts->idle_ping + endpoint->tick_ns - 1) / endpoint->tick_ns);
     list_init(&endpoint->link);
@@ -94,11 +145,10 @@ static struct ws_endpoint *make(td_http_server *server, struct loop *loop, const
     for (unsigned i = 0; i < WS_WHEEL; i++)
         list_init(&endpoint->wheel[i]);
     endpoint->ping = ping_block();
-    endpoint->protocol = protocol ? strdup(protocol) : NULL;
-    if (!endpoint->ping || (protocol && !endpoint->protocol)) {
-        block_release(endpoint->ping);
-        free(endpoint->protocol);
-        free(endpoint);
+    endpoint->press = agreed->deflate ? press_of(server) : NULL;
+    endpoint->agreed.protocol = agreed->protocol ? strdup(agreed->protocol) : NULL;
+    if (!endpoint->ping || (agreed->deflate && !endpoint->press) || (agreed->protocol && !endpoint->agreed.protocol)) {
+        unmake(endpoint);
         return NULL;
     }
     if (server)
@@ -107,13 +157,13 @@ static struct ws_endpoint *make(td_http_server *server, struct loop *loop, const
 }
 
 struct ws_endpoint *endpoint_get(td_http_server *server, struct loop *loop, const td_ws_handler *handler,
-                                 const td_ws_opts *opts, const char *protocol)
+                                 const td_ws_opts *opts, const struct ws_agreement *agreed)
 {
     td_ws_opts filled = with_defaults(opts);
-    struct ws_endpoint *endpoint = server ? find(server, handler, &filled, protocol) : NULL;
+    struct ws_endpoint *endpoint = server ? find(server, handler, &filled, agreed) : NULL;
 
     if (!endpoint)
-        endpoint = make(server, loop, handler, &filled, protocol);
+        endpoint = make(server, loop, handler, &filled, agreed);
     if (endpoint)
         endpoint->refs++;
     return endpoint;
@@ -125,10 +175,7 @@ void endpoint_put(struct ws_endpoint *endpoint)
         return;
     assert(endpoint->parked == 0);
     timers_disarm(&endpoint->loop->sched.timers, &endpoint->timer);
-    list_remove(&endpoint->link);
-    block_release(endpoint->ping);
-    free(endpoint->protocol);
-    free(endpoint);
+    unmake(endpoint);
 }
 
 /* The wheel */

@@ -12,8 +12,23 @@
 
 #include "http/server.h"
 #include "tandem/ws.h"
+#include "ws/deflate.h"
+#include "ws/extension.h"
 
 #define WS_WHEEL 32
+
+/* Compressors of all endpoints of a server. */
+struct ws_press {
+    size_t refs;
+    struct ws_deflate_shared shared;
+};
+
+/* What was agreed on in a handshake. */
+struct ws_agreement {
+    const char *protocol;           /* NULL: none */
+    bool deflate;                   /* on these terms: */
+    struct ws_deflate_terms terms;
+};
 
 struct ws_endpoint {
     struct td_list link;            /* among its server's */
@@ -23,8 +38,9 @@ struct ws_endpoint {
     size_t refs;                    /* connections */
     size_t parked;                  /* of them, those in the shape of messages */
     const td_ws_handler *handler;   /* NULL: conversations */
-    td_ws_opts opts;                /* defaults filled in; no strings but `protocol` */
-    char *protocol;                 /* agreed on; NULL: none */
+    td_ws_opts opts;                /* defaults filled in; no strings */
+    struct ws_agreement agreed;     /* its protocol is the endpoint's own */
+    struct ws_press *press;         /* NULL: no compression was agreed on */
     struct block *ping;
     struct td_timer timer;
     td_time tick_ns;
@@ -36,11 +52,14 @@ struct ws_endpoint {
 };
 
 /*
- * The endpoint for these: one that the server has already, or a new one. `protocol` may be NULL. Returns it with one more
- * reference, or NULL when memory is short.
+ * The endpoint for these: one that the server has already, or a new one. Returns it with one more reference, or NULL when
+ * memory is short.
  */
 struct ws_endpoint *endpoint_get(td_http_server *server, struct loop *loop, const td_ws_handler *handler,
-                                 const td_ws_opts *opts, const char *protocol);
+                                 const td_ws_opts *opts, const struct ws_agreement *agreed);
+
+/* What to ask for, or to agree to, with these options. */
+struct ws_deflate_wish endpoint_wish(td_ws_deflate deflate, int window_bits);
 void endpoint_put(struct ws_endpoint *endpoint);
 
 /* A connection of the endpoint begins and ends being looked after. */

@@ -12,11 +12,14 @@
 
 #include "ws/connection.h"
 
+#define CLASSES 16  /* of compression: by window bits */
+
 struct td_ws_frame {
     size_t refs;
-    struct block *block;      /* as a server sends it */
+    struct block *block;      /* as a server sends it, uncompressed */
     enum ws_opcode opcode;
     size_t size;              /* of the payload, which is the block's end */
+    struct block *packed[CLASSES];  /* compressed, or the plain block where that is no larger; NULL: not asked for yet */
 };
 
 static struct block *frame_block(const uint8_t *mask, unsigned first, const void *data, size_t size, td_time born)
@@ -30,18 +33,28 @@ static struct block *frame_block(const uint8_t *mask, unsigned first, const void
     return block;
 }
 
-static struct block *own_block(td_ws *ws, enum ws_opcode opcode, const void *data, size_t size)
+static struct block *masked_block(td_ws *ws, unsigned first, const void *data, size_t size)
 {
     uint8_t mask[WS_MASK_SIZE];  /* RFC 6455, 5.3: nobody may predict it */
 
     if (ws->client && ws_random(ws->stream->loop, mask, sizeof mask) < 0)
         return NULL;
-    return frame_block(ws->client ? mask : NULL, WS_FIN | (unsigned)opcode, data, size, ws->stream->loop->sched.looked_at);
+    return frame_block(ws->client ? mask : NULL, first, data, size, ws->stream->loop->sched.looked_at);
+}
+
+static struct block *message_block(td_ws *ws, enum ws_opcode opcode, const void *data, size_t size)
+{
+    const uint8_t *payload;
+    size_t packed = ws_pack(ws, data, size, &payload);
+
+    if (packed)
+        return masked_block(ws, WS_FIN | WS_COMPRESSED | (unsigned)opcode, payload, packed);
+    return masked_block(ws, WS_FIN | (unsigned)opcode, data, size);
 }
 
 int ws_send_control(td_ws *ws, enum ws_opcode opcode, const void *payload, size_t size)
 {
-    struct block *block = own_block(ws, opcode, payload, size);
+    struct block *block = masked_block(ws, WS_FIN | (unsigned)opcode, payload, size);
     int rc;
 
     if (!block)
@@ -75,17 +88,50 @@ void td_ws_frame_release(td_ws_frame *frame)
 {
     if (--frame->refs > 0)
         return;
+    for (unsigned i = 0; i < CLASSES; i++)
+        block_release(frame->packed[i]);
     block_release(frame->block);
     free(frame);
+}
+
+static const unsigned char *payload_of(const td_ws_frame *frame)
+{
+    return frame->block->bytes + frame->block->size - frame->size;
+}
+
+/* The frame's block of this connection's class of compression, made when the first asks. NULL: there is no memory for it. */
+static struct block *packed_block(td_ws *ws, td_ws_frame *frame)
+{
+    struct block **packed = &frame->packed[ws->endpoint->agreed.terms.server_bits];
+    const uint8_t *payload;
+    size_t size;
+
+    if (*packed)
+        return *packed;
+    size = ws_pack(ws, payload_of(frame), frame->size, &payload);
+    if (size) {
+        *packed = masked_block(ws, WS_FIN | WS_COMPRESSED | (unsigned)frame->opcode, payload, size);
+    } else {
+        *packed = frame->block;
+        frame->block->refs++;
+    }
+    return *packed;
 }
 
 /* The frame as it goes to this connection. Gives the caller a reference; NULL when memory is short. */
 static struct block *block_for(td_ws *ws, td_ws_frame *frame)
 {
+    bool deflate = ws->endpoint->agreed.deflate && !ws_sends_keep(ws) && frame->size >= ws->endpoint->opts.deflate_bytes_min;
+    struct block *block;
+
+    /* Where context is kept, a message that is compressed must also leave: one that may be refused is not. */
     if (ws->client)
-        return own_block(ws, frame->opcode, frame->block->bytes + frame->block->size - frame->size, frame->size);
-    frame->block->refs++;
-    return frame->block;
+        return deflate ? message_block(ws, frame->opcode, payload_of(frame), frame->size)
+                       : masked_block(ws, WS_FIN | (unsigned)frame->opcode, payload_of(frame), frame->size);
+    block = deflate ? packed_block(ws, frame) : frame->block;
+    if (block)
+        block->refs++;
+    return block;
 }
 
 static int send_block(td_ws *ws, struct block *block)
@@ -107,9 +153,11 @@ int td_ws_send(td_ws *ws, td_ws_kind kind, const void *data, size_t size)
         return rc;
     if (ws->close_sent)
         return -EPIPE;
-    block = own_block(ws, kind == TD_WS_TEXT ? WS_TEXT : WS_BINARY, data, size);
+    block = message_block(ws, kind == TD_WS_TEXT ? WS_TEXT : WS_BINARY, data, size);
     rc = block ? send_block(ws, block) : -ENOMEM;
     block_release(block);
+    if (rc == -ENOMEM && ws_sends_keep(ws))
+        stream_break(ws->stream);  /* the peer would miss what the next message refers to */
     return rc;
 }
 
@@ -166,7 +214,11 @@ static bool drop_oldest(td_ws *ws)
     td_stream *stream = ws->stream;
     uint32_t first = stream->in_flight ? stream->in_flight : stream->head_sent > 0;
 
-    return first < stream->count && is_data(queued(stream, first)) && stream_drop_oldest(stream) > 0;
+    if (first == stream->count || !is_data(queued(stream, first)))
+        return false;
+    if (ws_sends_keep(ws) && (queued(stream, first)->bytes[0] & WS_COMPRESSED))
+        return false;  /* later messages refer to it */
+    return stream_drop_oldest(stream) > 0;
 }
 
 int td_ws_post(td_ws *ws, td_ws_frame *frame)

@@ -95,16 +95,45 @@ void ws_part(td_ws *ws)
         http_count_leave(server, count);
 }
 
-/* Answers, and has the stream. */
-static int switch_protocols(td_http *http, td_ws *ws, const char accept[WS_ACCEPT_SIZE], const char *protocol)
-{
-    char fields[FIELDS_MAX];
-    struct http_place place;
-    int n = snprintf(fields, sizeof fields, "%s%s%s%s%s%s",
-                     *accept ? "Sec-WebSocket-Accept: " : "", accept, *accept ? "\r\n" : "",
-                     *protocol ? "Sec-WebSocket-Protocol: " : "", protocol, *protocol ? "\r\n" : "");
-    int rc = n < FIELDS_MAX ? exchange_upgrade(http, "websocket", fields, &ws->stream, &place) : -EINVAL;
+/* What a handshake agrees on, and the texts that say so. */
+struct terms {
+    struct ws_agreement agreed;
+    char accept[WS_ACCEPT_SIZE], protocol[WS_PROTOCOL_MAX], extension[WS_EXTENSION_MAX];
+};
 
+static int agree(td_http *http, const td_ws_opts *opts, struct terms *terms)
+{
+    const char *offers = td_http_field(http, "Sec-WebSocket-Extensions");
+    struct ws_deflate_wish wish = endpoint_wish(opts->deflate, opts->deflate_window_bits);
+    int rc = offers ? ws_extension_answer(offers, &wish, &terms->agreed.terms, terms->extension) : 0;
+
+    if (rc < 0)
+        return refuse(http, 400, NULL, "Sec-WebSocket-Extensions must be a list of extensions");
+    if (ws_protocol_choose(td_http_field(http, "Sec-WebSocket-Protocol"), opts->protocols, terms->protocol) < 0)
+        return refuse(http, 400, NULL, "Sec-WebSocket-Protocol must be a list of names");
+    terms->agreed.protocol = *terms->protocol ? terms->protocol : NULL;
+    terms->agreed.deflate = rc > 0 && opts->deflate;
+    if (!terms->agreed.deflate) {
+        terms->extension[0] = '\0';
+        terms->agreed.terms = (struct ws_deflate_terms){0};
+    }
+    return 0;
+}
+
+/* Answers, and has the stream. */
+static int switch_protocols(td_http *http, td_ws *ws, const struct terms *terms)
+{
+    const char *const values[][2] = {{"Sec-WebSocket-Accept", terms->accept}, {"Sec-WebSocket-Protocol", terms->protocol},
+                                     {"Sec-WebSocket-Extensions", terms->extension}};
+    char fields[FIELDS_MAX] = "";
+    struct http_place place;
+    size_t used = 0;
+    int rc;
+
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        if (*values[i][1])
+            used += (size_t)snprintf(fields + used, sizeof fields - used, "%s: %s\r\n", values[i][0], values[i][1]);
+    rc = exchange_upgrade(http, "websocket", fields, &ws->stream, &place);
     if (rc == 0)
         ws->count = http_place_fold(&place);
     return rc;
@@ -113,23 +142,22 @@ static int switch_protocols(td_http *http, td_ws *ws, const char accept[WS_ACCEP
 int ws_upgrade(td_http *http, const td_ws_handler *handler, const td_ws_opts *given, td_ws **out)
 {
     td_ws_opts opts = given ? *given : (td_ws_opts){0};
-    char accept[WS_ACCEPT_SIZE], protocol[WS_PROTOCOL_MAX];
+    struct terms terms = {.extension = ""};
     struct ws_endpoint *endpoint;
     td_ws *ws;
-    int rc = check(http, &opts, accept);
+    int rc = check(http, &opts, terms.accept);
 
+    if (rc == 0)
+        rc = agree(http, &opts, &terms);
+    if (rc == 0)
+        rc = authenticate(http, &opts);
     if (rc < 0)
         return rc;
-    if (ws_protocol_choose(td_http_field(http, "Sec-WebSocket-Protocol"), opts.protocols, protocol) < 0)
-        return refuse(http, 400, NULL, "Sec-WebSocket-Protocol must be a list of names");
-    rc = authenticate(http, &opts);
-    if (rc < 0)
-        return rc;
-    endpoint = endpoint_get(http->server, http->server->loop, handler, &opts, *protocol ? protocol : NULL);
+    endpoint = endpoint_get(http->server, http->server->loop, handler, &opts, &terms.agreed);
     ws = endpoint ? ws_new(NULL, endpoint, false) : NULL;
     rc = !ws ? -ENOMEM : ws->parked ? 0 : ws_begin_work(ws);
     if (rc == 0)
-        rc = switch_protocols(http, ws, accept, protocol);
+        rc = switch_protocols(http, ws, &terms);
     if (rc < 0) {
         if (ws)
             ws_end_work(ws);

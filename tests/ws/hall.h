@@ -26,6 +26,7 @@ struct hall {
     td_listener *listener;
     td_http_server *server;
     td_scope scope;
+    td_handle server_task;
     struct guest guest[GUESTS_MAX];
     unsigned guests;          /* that came */
     unsigned refused;         /* handshakes */
@@ -134,7 +135,7 @@ static bool hall_open(struct hall *hall)
     td_event_init(&hall->go);
     expect_int(td_http_server_open(&hall->server, hall->listener, NULL, hall_handle, hall), 0);
     td_scope_open(&hall->scope);
-    td_spawn(&hall->scope, hall_serve, hall);
+    td_spawn_with(&hall->scope, &(td_spawn_opts){.handle = &hall->server_task}, hall_serve, hall);
     settle();
     hall->tasks = tasks_now();
     snprintf(hall->url, sizeof hall->url, "ws://%s/", td_listener_address(hall->listener));
@@ -144,7 +145,7 @@ static bool hall_open(struct hall *hall)
 /* Ends the server, and whoever is left. */
 UNUSED static void hall_close(struct hall *hall)
 {
-    td_scope_cancel(&hall->scope);
+    (void)td_cancel(hall->server_task);
     td_scope_join(&hall->scope);
     expect(list_empty(&hall->server->ws_endpoints));
     td_http_server_close(hall->server);
