@@ -111,14 +111,16 @@ static td_time patience(ares_channel channel)
 static int step(struct resolution *resolution, td_time limit)
 {
     ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
-    int bits = ares_getsock(resolution->channel, sockets, ARES_GETSOCK_MAXNUM), rc;
+    unsigned bits = (unsigned)ares_getsock(resolution->channel, sockets, ARES_GETSOCK_MAXNUM);
+    int rc;
     td_time until = td_after(patience(resolution->channel));
     size_t count = 0, which = 0;
 
     for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-        if (ARES_GETSOCK_READABLE(bits, i))
+        /* As ARES_GETSOCK_READABLE and ..._WRITABLE have it, but for their shifting into the sign. */
+        if (bits >> i & 1)
             watch(resolution, &count, sockets[i], false);
-        if (ARES_GETSOCK_WRITABLE(bits, i))
+        if (bits >> (ARES_GETSOCK_MAXNUM + i) & 1)
             watch(resolution, &count, sockets[i], true);
     }
     resolution->cases[count] = td_on_time(until < limit ? until : limit);
