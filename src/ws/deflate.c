@@ -18,7 +18,7 @@
 
 #define BITS_MIN 9
 #define BITS_MAX 15
-#define LEVEL 1               /* text shrinks to 5 % more than at zlib's 6, in half the time */
+#define LEVEL 1               /* 16 KB of text: 8 % larger than by zlib's 6, in a quarter of the time */
 #define MEMORY_MAX 8          /* of zlib's 9 */
 #define SCRATCH_KEPT (64 * 1024)
 #define MESSAGE_MAX (1u << 30)  /* bytes; what is larger is not compressed: zlib counts in 32 bits */
@@ -174,7 +174,7 @@ static void input_set(struct ws_inflater *inflater, const struct ws_inflate_io *
     bool at_tail = io->in_left == 0 && io->last && inflater->begun && !(inflater->ended && inflater->tail_at == 0);
 
     inflater->zlib.next_in = (Bytef *)(uintptr_t)(at_tail ? tail + inflater->tail_at : io->in);
-    inflater->zlib.avail_in = at_tail ? TAIL_SIZE - inflater->tail_at : to_uint(io->in_left);
+    inflater->zlib.avail_in = at_tail ? (uInt)TAIL_SIZE - inflater->tail_at : to_uint(io->in_left);
 }
 
 static void input_used(struct ws_inflater *inflater, struct ws_inflate_io *io, size_t used)

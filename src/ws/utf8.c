@@ -8,7 +8,11 @@
 #include "ws/utf8.h"
 
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
+#define VECTOR_MIN 64u  /* bytes: fewer are checked as quickly without vectors */
 #define HIGH_BITS 0x8080808080808080u  /* the top bit of each of 8 bytes: all zero means 8 ASCII characters */
 
 static inline uint32_t expect(uint32_t bytes_left, uint32_t low, uint32_t high)
@@ -45,6 +49,11 @@ static inline const uint8_t *skip_ascii(const uint8_t *at, const uint8_t *end)
 {
     uint64_t word;
 
+#ifdef __SSE2__
+    for (; end - at >= 16; at += 16)
+        if (_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)(const void *)at)) != 0)
+            break;
+#endif
     for (; end - at >= 8; at += 8) {
         memcpy(&word, at, sizeof word);
         if ((word & HIGH_BITS) != 0)
@@ -79,7 +88,7 @@ static inline const uint8_t *skip_common(const uint8_t *at, const uint8_t *end)
     return at;
 }
 
-uint32_t utf8_feed(uint32_t state, const uint8_t *bytes, size_t size)
+uint32_t utf8_feed_scalar(uint32_t state, const uint8_t *bytes, size_t size)
 {
     const uint8_t *at = bytes, *end;
 
@@ -92,6 +101,46 @@ uint32_t utf8_feed(uint32_t state, const uint8_t *bytes, size_t size)
             state = after_lead(*at++);
     }
     return state;
+}
+
+/* Checks whole blocks by the widest vectors there are: see utf8_blocks_avx2. Without any it looks at none. */
+static size_t blocks(const uint8_t *bytes, size_t size)
+{
+#ifdef __x86_64__
+    return __builtin_cpu_supports("avx2") ? utf8_blocks_avx2(bytes, size) : 0;
+#elif defined(__aarch64__)
+    return utf8_blocks_neon(bytes, size);
+#else
+    return 0;
+#endif
+}
+
+/* How many bytes before `end`, of at least three that were checked, begin a character which is not whole there. */
+static size_t unfinished(const uint8_t *end)
+{
+    for (size_t back = 1; back <= 3; back++) {
+        uint8_t byte = end[-(ptrdiff_t)back];
+
+        if (!trails(byte))
+            return byte >= 0xC0 && (byte >= 0xF0 ? 4u : byte >= 0xE0 ? 3u : 2u) > back ? back : 0;
+    }
+    return 0;
+}
+
+uint32_t utf8_feed(uint32_t state, const uint8_t *bytes, size_t size)
+{
+    size_t checked;
+
+    for (; state > UTF8_REJECT && size > 0; size--)
+        state = utf8_feed_scalar(state, bytes++, 1);
+    if (state == UTF8_ACCEPT && size >= VECTOR_MIN && (checked = blocks(bytes, size)) > 0) {
+        if (checked == SIZE_MAX)
+            return UTF8_REJECT;
+        checked -= unfinished(bytes + checked);
+        bytes += checked;
+        size -= checked;
+    }
+    return utf8_feed_scalar(state, bytes, size);
 }
 
 bool utf8_valid(const uint8_t *bytes, size_t size)

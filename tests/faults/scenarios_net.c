@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ws/codec.h"
+#include "ws/deflate.h"
+
 #define BYTES 30000
 
 static char byte_at(size_t place)
@@ -275,10 +278,67 @@ static int lookup_all(void *arg)
     return rc < 0 ? rc : later;
 }
 
+/* Control frames that come in pieces: each is told whole, or the decoder says that there is no memory for it. */
+static int decode_pieces(void)
+{
+    static const uint8_t frames[] = "\x89\x05Hello\x8A\x05" "Again\x88\x02\x03\xE8";
+    struct ws_decoder decoder;
+    struct ws_event event;
+    int told = 0, rc = 0;
+    uint8_t byte;
+    size_t used;
+
+    ws_decoder_init(&decoder, WS_CLIENT, 100);
+    for (size_t i = 0; i < sizeof frames - 1 && rc == 0; i++) {
+        byte = frames[i];
+        ws_decode(&decoder, &byte, 1, &used, NULL, 0, &event);
+        told += event.kind != WS_EVENT_MORE;
+        if (event.kind == WS_EVENT_FAIL)
+            rc = truth(event.code == WS_CLOSE_INTERNAL) ? -ENOMEM : -EPROTO;
+        else if (event.kind == WS_EVENT_PING && !truth(event.size == 5 && memcmp(event.payload, "Hello", 5) == 0))
+            rc = -EPROTO;
+    }
+    ws_decoder_fini(&decoder);
+    return rc < 0 ? rc : truth(told == 3) ? 0 : -EPROTO;
+}
+
+static int there_and_back(struct ws_deflater *deflater, struct ws_inflater *inflater)
+{
+    char message[3000], again[sizeof message];
+    struct ws_inflate_io io = {.out = (uint8_t *)again, .out_left = sizeof again, .last = true};
+    ssize_t rc;
+
+    for (size_t i = 0; i < sizeof message; i++)
+        message[i] = byte_at(i % 100);
+    rc = ws_deflate(deflater, message, sizeof message, &io.in);
+    if (rc < 0)
+        return (int)rc;
+    io.in_left = (size_t)rc;
+    ws_inflater_begin(inflater, sizeof message);
+    rc = ws_inflate(inflater, &io);
+    if (rc < 0)
+        return (int)rc;
+    return truth(rc == WS_INFLATE_DONE && io.out_left == 0 && memcmp(message, again, sizeof message) == 0) ? 0 : -EPROTO;
+}
+
+/* The WebSocket codec and its compression, of which zlib's memory is a part. */
+static int use_codec(void *arg)
+{
+    struct ws_deflate_shared shared = {.idle = NULL};
+    struct ws_deflater *deflater = ws_deflate_shared_deflater(&shared, 10);
+    struct ws_inflater *inflater = ws_deflate_shared_borrow(&shared);
+    int rc = deflater && inflater ? there_and_back(deflater, inflater) : -ENOMEM;
+
+    ws_deflate_shared_return(&shared, inflater);
+    ws_deflate_shared_fini(&shared);
+    return rc < 0 ? rc : decode_pieces();
+}
+
 const struct scenario scenarios_net[] = {
     {"stream", stream_all},
     {"lookup", lookup_all, .slow = true},
     {"http", http_all, .slow = true},
     {"ws", ws_all, .slow = true},
+    {"codec", use_codec},
     {NULL},
 };

@@ -234,6 +234,49 @@ static void the_cuts_do_not_matter(void **state)
     }
 }
 
+/* Vectors against the scalar way: all sequences of bytes where something changes, across the border of two blocks. */
+static void vectors_judge_like_single_bytes(void **state)
+{
+    static const uint8_t borders[] = {
+        0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1,
+        0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xF8, 0xFF,
+    };
+    const uint32_t n = sizeof borders;
+    uint8_t bytes[96];
+
+    for (uint32_t i = 0; i < n * n * n * n; i++) {
+        uint8_t *at = bytes + 28 + i % 4;
+
+        memset(bytes, i % 3 ? 'a' : 0, sizeof bytes);
+        at[0] = borders[i % n];
+        at[1] = borders[i / n % n];
+        at[2] = borders[i / (n * n) % n];
+        at[3] = borders[i / (n * n * n)];
+        if (utf8_feed(UTF8_ACCEPT, bytes, sizeof bytes) != utf8_feed_scalar(UTF8_ACCEPT, bytes, sizeof bytes) ||
+            utf8_feed(UTF8_ACCEPT, bytes + 32, 64) != utf8_feed_scalar(UTF8_ACCEPT, bytes + 32, 64))
+            fail_msg("%02x %02x %02x %02x", at[0], at[1], at[2], at[3]);
+    }
+}
+
+/* Text that ends at each place of a character, each place of a block, and goes on in the next piece. */
+static void long_pieces_hand_their_state_on(void **state)
+{
+    static const char *const text[] = {"a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "ab\xC3\xA9", "abc\xF0\x9F\x98\x80"};
+
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        uint8_t bytes[400];
+
+        for (size_t k = 0; k < sizeof bytes; k++)
+            bytes[k] = (uint8_t)text[i][k % strlen(text[i])];
+        for (size_t cut = 0; cut <= 200; cut++) {
+            uint32_t at_cut = utf8_feed(UTF8_ACCEPT, bytes, cut);
+
+            assert_int_equal(at_cut, feed_singly(UTF8_ACCEPT, bytes, cut));
+            assert_int_equal(utf8_feed(at_cut, bytes + cut, sizeof bytes - cut), feed_singly(UTF8_ACCEPT, bytes, sizeof bytes));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +287,8 @@ int main(void)
         cmocka_unit_test(nothing_mends_a_rejected_text),
         cmocka_unit_test(no_bytes_change_no_state),
         cmocka_unit_test(the_cuts_do_not_matter),
+        cmocka_unit_test(vectors_judge_like_single_bytes),
+        cmocka_unit_test(long_pieces_hand_their_state_on),
     };
 
     return cmocka_run_group_tests_name("ws utf8", tests, NULL, NULL);
