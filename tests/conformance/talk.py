@@ -15,12 +15,12 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'serve'))
 
 from raw import (BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Connection, Frame, WebSocket, close_frame, frame,   # noqa: E402
-                 handshake)
+                 handshake, masked)
 from runner import limit, main                          # noqa: E402
 from server import Failed, check, equal, wait_until     # noqa: E402
 
 __all__ = ['BINARY', 'CLOSE', 'CONTINUATION', 'PING', 'PONG', 'TEXT', 'Case', 'Connection', 'Failed', 'Frame', 'WebSocket',
-           'check', 'close_frame', 'collect', 'equal', 'fails', 'frame', 'goes', 'half_close', 'handshake', 'limit', 'main', 'play',
+           'check', 'close_frame', 'collect', 'equal', 'fails', 'frame', 'goes', 'half_close', 'handshake', 'limit', 'main', 'masked', 'play',
            'settled', 'wait_until', 'waits']
 
 AT_ONCE = 100           # conversations under way at the same time
