@@ -61,10 +61,11 @@ def collect(what, run=None, waiting=()):
     until others have mended something: they are noted, as are those that need wait no longer."""
     wrong = []
     yield wrong
-    known = [line for line in wrong if line.split(': ', 1)[0] in waiting]
+    found = {name for name in waiting for line in wrong if line.startswith(f'{name}: ')}
+    known = [line for line in wrong if any(line.startswith(f'{name}: ') for name in found)]
     wrong = [line for line in wrong if line not in known]
     if waiting:
-        mended = set(waiting) - {line.split(': ', 1)[0] for line in known}
+        mended = set(waiting) - found
         run.note(f'{len(known)} cases wait; no longer: {", ".join(sorted(mended)) or "none"}')
     if wrong:
         more = f'\n  and {len(wrong) - 40} more' if len(wrong) > 40 else ''
