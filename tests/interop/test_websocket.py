@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: MIT
 """WebSocket with those who wrote their own: python3-websockets, python3-aiohttp, npm's ws, as clients and as servers.
 
-    tests/interop/test_websocket.py PROGRAM ECHO_CLIENT MODULES
+    tests/interop/test_websocket.py PROGRAM ECHO_CLIENT
 
-ECHO_CLIENT is our client, MODULES a folder that npm may install into.
+ECHO_CLIENT is our client.
 """
 import asyncio
 import contextlib
 import pathlib
 import random
-import subprocess
 import sys
 
 from strangers import needs, output, program
@@ -26,7 +25,8 @@ from runner import Skip, main
 from server import check, equal
 
 HERE = pathlib.Path(__file__).resolve().parent
-CLIENT, MODULES = sys.argv.pop(2), pathlib.Path(sys.argv.pop(2))
+CLIENT = sys.argv.pop(2)
+WS_MODULE = pathlib.Path('/usr/share/nodejs/ws')
 MESSAGES = ['', 'a', 'é' * 63, '🦊' * 1000, b'', b'\0', b'x' * 125, b'x' * 126, b'x' * 65535, b'x' * 65536, 'ü' * 100000,
             random.Random(1).randbytes(1 << 20)]
 
@@ -37,17 +37,11 @@ def python_clients():
 
 
 def ws_module():
-    """npm's ws, installed into the build folder by npm once."""
-    needs('node', 'npm')
-    found = MODULES / 'node_modules' / 'ws'
-    if not found.is_dir():
-        MODULES.mkdir(parents=True, exist_ok=True)
-        try:
-            subprocess.run(['npm', 'install', '--no-audit', '--no-fund', '--silent', '--prefix', MODULES, 'ws@8'], timeout=50,
-                           capture_output=True, check=True)
-        except subprocess.SubprocessError:
-            raise Skip("npm's registry is not reachable, and ws was never installed") from None
-    return found
+    """npm's ws, as Debian packages it."""
+    needs('node')
+    if not WS_MODULE.is_dir():
+        raise Skip('node-ws is not installed')
+    return WS_MODULE
 
 
 def python_run(*arguments, run):
