@@ -29,8 +29,8 @@ static int respond_metrics(td_http *http, const struct office *office)
     int size;
 
     td_http_server_statistics(office->server, &stats);
-    size = snprintf(text, sizeof text, "# HELP tandem_connections Open now.\n# TYPE tandem_connections gauge\ntandem_connections %zu\n",
-                    stats.connections);
+    size = snprintf(text, sizeof text, "# HELP tandem_connections Open now.\n# TYPE tandem_connections gauge\n"
+                    "tandem_connections %zu\n", stats.connections);
     return td_http_respond(http, 200, NULL, "text/plain; version=0.0.4", text, (size_t)size);
 }
 
@@ -134,11 +134,11 @@ static bool take(struct office *office, td_opts *opts, const char *name, const c
 {
     unsigned long long number = strtoull(value, NULL, 10);
     const struct { const char *name; td_time *time; } times[] = {
-        {"head-ms", &office->http.head_timeout}, {"body-ms", &office->http.body_timeout}, {"idle-ms", &office->http.idle_timeout},
-        {"send-ms", &office->http.send_timeout}, {"ping-ms", &office->ws.idle_ping}};
+        {"head-ms", &office->http.head_timeout}, {"body-ms", &office->http.body_timeout},
+        {"idle-ms", &office->http.idle_timeout}, {"send-ms", &office->http.send_timeout}, {"ping-ms", &office->ws.idle_ping}};
     const struct { const char *name; size_t *size; } sizes[] = {
-        {"head-bytes", &office->http.head_bytes_max}, {"body-bytes", &office->http.body_bytes_max}, {"rate", &office->http.rate_min},
-        {"connections", &office->http.connections_max}};
+        {"head-bytes", &office->http.head_bytes_max}, {"body-bytes", &office->http.body_bytes_max},
+        {"rate", &office->http.rate_min}, {"connections", &office->http.connections_max}};
 
     if (strcmp(name, "listen") == 0) {
         office->address = value;

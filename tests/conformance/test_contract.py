@@ -63,6 +63,8 @@ def every_close_code_comes_as_written(run):
                 equal(str(found), code, f'close code on {path}')
                 talk.send_as_taken(close_frame(found))
                 talk.expect_end()
+                if code == '1001':
+                    server.wait()
 
 
 UPGRADES = {
@@ -119,7 +121,7 @@ STATUSES = {
     '417': [request('POST /compute', 'Expect: miracles\r\nContent-Length: 2\r\n', b'{}')],
     '431': [request('GET /healthz', 'X: ' + 'y' * 9000 + '\r\n'), request('GET /healthz', 'X: y\r\n' * 200)],
     '500': [post(b'{"op":"crash"}')],
-    '501': [request('BREW /healthz'), request('POST /compute', 'Transfer-Encoding: gzip\r\n')],
+    '501': [request('BREW /healthz'), request('POST /compute', 'Transfer-Encoding: gzip, chunked\r\n')],
     '504': [post(b'{"op":"burn","ms":3000,"deadline_ms":100}')],
     '505': [b'GET /healthz HTTP/3.0\r\nHost: h\r\n\r\n'],
 }

@@ -18,10 +18,8 @@ ENDS = ('closes',)
 OK, BAD, LARGE = {200}, {400}, {413}
 REFUSED = {400, 501}
 LINE = {400, 501, 505}       # a line that is wrong may also look like one with an unknown method or version
-WAITING = {   # known to fail until it is mended
-    "line 'GET healthz HTTP/1.1'", "line 'GET ../healthz HTTP/1.1'", "line 'GET h:80 HTTP/1.1'", "line 'GET * HTTP/1.1'",
-    "line 'GET \\\\healthz HTTP/1.1'", 'Host %zz', 'Host %4', 'Host h:99999999999999',
-    "field \"!#$%&'*+-.^_`|~09azAZ: y\\r\\n\"",
+WAITING = {   # known to fail until it is mended: FOUND, http 6 and 7
+    'Host %zz', 'Host %4', 'Host h:99999999999999', "field \"!#$%&'*+-.^_`|~09azAZ: y\\r\\n\"",
 }
 
 
@@ -75,7 +73,6 @@ def request_lines():
     yield Case('CONNECT', get(line='CONNECT h:80 HTTP/1.1'), [{400, 405, 501}], None)
     yield Case('TRACE', get(line='TRACE /healthz HTTP/1.1'), [{400, 405, 501}], None)
     yield Case('OPTIONS *', get(line='OPTIONS * HTTP/1.1'), [{200, 204, 400, 404, 405}], None)
-    yield ends('the preface of HTTP/2 and rubbish', b'PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n' + HEALTH, {400, 505})
 
 
 def hosts():
