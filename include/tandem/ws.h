@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "tandem/http.h"
+#include "tandem/tls.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -191,14 +192,15 @@ typedef struct td_ws_connect_opts {
     int deflate_window_bits;
     size_t deflate_bytes_min;
     bool shared_messages;
+    td_tls *tls;                 /* of a client, for wss://; NULL: one for this connection alone, which trusts the system's roots */
 } td_ws_connect_opts;
 
 /*
- * Connects to a server, "ws://host:port/path?query", and shakes hands. A deadline is the caller's scope's. opts may be NULL.
+ * Connects to a server, "ws://host:port/path?query" or "wss://...", and shakes hands. A deadline is the caller's scope's. opts may be NULL.
  * Checkpoint: yes.
  * Returns 0 and *ws, a conversation, to be ended with td_ws_free; -EINVAL for what is no such address, and for malformed
  * options; -EPROTO when the answer is no proper end of the handshake; -EACCES when the server refused it (any status but
- * 101); what td_connect and lookups fail with; -ENOMEM; -ECANCELED.
+ * 101); what td_connect, td_lookup and td_stream_tls_connect fail with; -ENOMEM; -ECANCELED.
  */
 int td_ws_connect(td_ws **ws, const char *url, const td_ws_connect_opts *opts);
 

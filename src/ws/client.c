@@ -46,6 +46,19 @@ static int connect_to(const char *place, td_stream **stream)
     return rc;
 }
 
+/* Encrypts the stream. The context of one connection alone is not needed any more when that stands. */
+static int encrypt(td_stream **stream, const struct ws_url *url, td_tls *tls)
+{
+    td_tls *own = NULL;
+    int rc = tls ? 0 : td_tls_client(&own, &(td_tls_client_opts){0});
+
+    if (rc == 0)
+        rc = td_stream_tls_connect(stream, tls ? tls : own, url->host);
+    if (own)
+        td_tls_close(own);
+    return rc;
+}
+
 static int ask(td_stream *stream, const struct ws_url *url, const struct ws_ask *asked)
 {
     size_t room = ws_ask_size(url, asked), size;
@@ -146,7 +159,9 @@ int td_ws_connect(td_ws **ws, const char *text, const td_ws_connect_opts *given)
     rc = connect_to(url.place, &stream);
     if (rc < 0)
         return rc;
-    rc = shake_hands(stream, &url, &opts, &answer);
+    rc = url.tls ? encrypt(&stream, &url, opts.tls) : 0;
+    if (rc == 0)
+        rc = shake_hands(stream, &url, &opts, &answer);
     if (rc == 0) {
         struct ws_agreement agreed = {*answer.protocol ? answer.protocol : NULL, answer.deflate, answer.terms};
 

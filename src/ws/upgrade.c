@@ -41,7 +41,7 @@ static int check(td_http *http, const td_ws_opts *opts, char accept[WS_ACCEPT_SI
     int rc = 0;
 
     accept[0] = '\0';
-    if (strcmp(td_http_method(http), "CONNECT") != 0)
+    if (td_http_version(http) < 20)  /* RFC 8441, 5: HTTP/2 has neither a key nor Upgrade; its CONNECT names the protocol */
         rc = check_http1(http, accept);
     if (rc < 0)
         return rc;

@@ -68,6 +68,18 @@ def offload(program):
         assert re.search(what, text), what
 
 
+def echo(program):
+    server = subprocess.Popen([program, '127.0.0.1:0'], stdout=subprocess.PIPE, text=True)
+    try:
+        url = server.stdout.readline().split()[-1]
+        done = subprocess.run([program, url, 'hello', 'x' * 5000], capture_output=True, text=True, timeout=50)
+        assert done.returncode == 0 and done.stdout == 'hello\n' + 'x' * 5000 + '\n', done
+        assert 'a client left: 1000' in server.stdout.readline()
+    finally:
+        server.terminate()
+        assert server.wait(20) == 0, 'it ends well when it is asked to'
+
+
 async def talk(url):
     import websockets
     ann, bob = await websockets.connect(url), await websockets.connect(url)

@@ -20,7 +20,7 @@ static bool pair_open(struct pair *pair)
            expect_int(td_accept(pair->listener, &pair->far), 0);
 }
 
-static void pair_close(struct pair *pair)
+UNUSED static void pair_close(struct pair *pair)
 {
     if (pair->near)
         td_stream_close(pair->near);

@@ -23,6 +23,7 @@ struct guest {
 
 struct hall {
     td_ws_opts opts;
+    td_http_opts http;
     td_listener *listener;
     td_http_server *server;
     td_scope scope;
@@ -133,12 +134,13 @@ static bool hall_open(struct hall *hall)
     if (!expect_int(td_listen(&hall->listener, "127.0.0.1:0", NULL), 0))
         return false;
     td_event_init(&hall->go);
-    expect_int(td_http_server_open(&hall->server, hall->listener, NULL, hall_handle, hall), 0);
+    expect_int(td_http_server_open(&hall->server, hall->listener, &hall->http, hall_handle, hall), 0);
     td_scope_open(&hall->scope);
     td_spawn_with(&hall->scope, &(td_spawn_opts){.handle = &hall->server_task}, hall_serve, hall);
     settle();
     hall->tasks = tasks_now();
-    snprintf(hall->url, sizeof hall->url, "ws://%s/", td_listener_address(hall->listener));
+    snprintf(hall->url, sizeof hall->url, "%s://%s/", hall->http.tls ? "wss" : "ws",
+             td_listener_address(hall->listener));
     return true;
 }
 
