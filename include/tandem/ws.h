@@ -192,12 +192,12 @@ typedef struct td_ws_connect_opts {
     int deflate_window_bits;
     size_t deflate_bytes_min;
     bool shared_messages;
-    td_tls *tls;                 /* of a client, for wss://; NULL: one for this connection alone, which trusts the system's roots */
+    td_tls *tls;                 /* a client's, for wss://; NULL: one for this connection alone, with the system's roots */
 } td_ws_connect_opts;
 
 /*
- * Connects to a server, "ws://host:port/path?query" or "wss://...", and shakes hands. A deadline is the caller's scope's. opts may be NULL.
- * Checkpoint: yes.
+ * Connects to a server, "ws://host:port/path?query" or "wss://...", and shakes hands. A deadline is the caller's scope's. opts
+ * may be NULL. Checkpoint: yes.
  * Returns 0 and *ws, a conversation, to be ended with td_ws_free; -EINVAL for what is no such address, and for malformed
  * options; -EPROTO when the answer is no proper end of the handshake; -EACCES when the server refused it (any status but
  * 101); what td_connect, td_lookup and td_stream_tls_connect fail with; -ENOMEM; -ECANCELED.

@@ -22,14 +22,17 @@ static int refuse(td_http *http, int status, const char *fields, const char *why
 }
 
 /* RFC 6455, 4.2.1, over HTTP/1.1. Returns 0, or -EPROTO after the request was answered. */
-static int check_http1(td_http *http, char accept[WS_ACCEPT_SIZE])
+static int check_http1(td_http *http, const char *version, char accept[WS_ACCEPT_SIZE])
 {
     const char *upgrade = td_http_field(http, "Upgrade"), *key = td_http_field(http, "Sec-WebSocket-Key");
 
     if (!http_wants_upgrade(&http->head) || !http_list_has(upgrade, "websocket"))
-        return refuse(http, 426, "Upgrade: websocket\r\n", "this endpoint speaks WebSocket");
+        return refuse(http, 426, "Upgrade: websocket\r\nConnection: Upgrade\r\n", "this endpoint speaks WebSocket");
     if (strcmp(td_http_method(http), "GET") != 0)
         return refuse(http, 405, "Allow: GET\r\n", "a WebSocket handshake is a GET request");
+    if (!version || strcmp(version, "13") != 0)
+        return refuse(http, 426, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+                      "only WebSocket version 13 is spoken here");
     if (!key || ws_accept_key(key, strlen(key), accept) < 0)
         return refuse(http, 400, NULL, "Sec-WebSocket-Key must be 16 bytes in base64");
     return 0;
@@ -41,13 +44,14 @@ static int check(td_http *http, const td_ws_opts *opts, char accept[WS_ACCEPT_SI
     int rc = 0;
 
     accept[0] = '\0';
-    if (td_http_version(http) < 20)  /* RFC 8441, 5: HTTP/2 has neither a key nor Upgrade; its CONNECT names the protocol */
-        rc = check_http1(http, accept);
+    if (td_http_version(http) < 20)
+        rc = check_http1(http, version, accept);
+    else if (strcmp(td_http_method(http), "CONNECT") != 0)  /* RFC 8441, 5: no key, no Upgrade; it names its protocol */
+        rc = refuse(http, 400, NULL, "this endpoint speaks WebSocket");
+    else if (!version || strcmp(version, "13") != 0)
+        rc = refuse(http, 400, "Sec-WebSocket-Version: 13\r\n", "only WebSocket version 13 is spoken here");
     if (rc < 0)
         return rc;
-    if (!version || strcmp(version, "13") != 0)
-        return refuse(http, 426, "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n",
-                      "only WebSocket version 13 is spoken here");
     if (origin && !ws_origin_allowed(origin, td_http_field(http, "Host"), opts->origins))
         return refuse(http, 403, NULL, "pages of this origin may not connect");
     return 0;
