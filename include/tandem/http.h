@@ -7,6 +7,10 @@
  * Requests are read whole, body included, within the server's limits, before the handler sees them, unless .stream_bodies
  * lets handlers read bodies as they come. What is malformed, too large or too slow is answered by the server itself.
  *
+ * HTTP/2 comes on the same port: with TLS when both agree on it (ALPN "h2"), without when the client begins with its preface.
+ * Each of its streams is a request like any other, and may become a WebSocket like any other (RFC 8441). The limits below hold
+ * for each stream; who floods us with what is cheap for him and dear for us is cut off (docs/decisions/0034-http2.md).
+ *
  * Everything here is for tasks of the loop the server was opened on. A td_http belongs to the handler's task, and
  * is valid until the handler returns.
  */

@@ -24,7 +24,6 @@ struct answer {
 };
 
 struct exchange_kind {
-    const char *scheme;       /* "http" or "https" */
     /*
      * The answer's head, with the first `size` bytes of its body, or all of it when `last`. Waits while the peer is slow.
      * Checkpoint. Returns 0, or a negative errno: -EINVAL for fields that are malformed, and then nothing has left.

@@ -209,10 +209,6 @@ static void abort_answer(td_http *http)
     h2_connection_flush(exchange_of(http)->connection);
 }
 
-const struct exchange_kind *h2_answer_kind(const td_stream *stream)
-{
-    static const struct exchange_kind plain = {"http", write_head, write_data, read_body, upgrade, on_gone, abort_answer};
-    static const struct exchange_kind secure = {"https", write_head, write_data, read_body, upgrade, on_gone, abort_answer};
-
-    return strcmp(stream->kind->name, "tls") == 0 ? &secure : &plain;
-}
+const struct exchange_kind h2_answer = {
+    .head = write_head, .data = write_data, .read = read_body, .upgrade = upgrade, .gone = on_gone, .abort = abort_answer,
+};

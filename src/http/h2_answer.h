@@ -5,8 +5,7 @@
 
 #include "http/h2_exchange.h"
 
-/* The kind for exchanges of this connection: with TLS or without. */
-const struct exchange_kind *h2_answer_kind(const td_stream *stream);
+extern const struct exchange_kind h2_answer;
 
 /* Says 100 Continue, once. */
 void h2_answer_continue(struct h2_exchange *exchange);

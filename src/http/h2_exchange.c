@@ -51,7 +51,7 @@ static int work(void *arg)
         rc = exchange_refuse(http, http->fault.status, http->fault.why);
     else
         rc = exchange_handle(http);
-    if (rc < 0)
+    if (rc < 0 && !exchange->done)  /* what was answered whole is delivered, whatever the handler says then */
         h2_stream_reset(exchange->stream, rc == -ECANCELED ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR);
     exchange_fini(http);
     h2_buffer_free(&exchange->in);
@@ -87,11 +87,10 @@ static void refuse(struct h2_exchange *exchange, int status, const char *why)
 static struct h2_exchange *new_exchange(struct h2_connection *connection, struct h2_stream *stream)
 {
     struct h2_exchange *exchange = calloc(1, sizeof *exchange);
-    const struct exchange_kind *kind = h2_answer_kind(connection->stream);
 
     if (!exchange)
         return NULL;
-    exchange_init(&exchange->http, connection->place.server, kind, connection->stream, NULL, 0);
+    exchange_init(&exchange->http, connection->place.server, &h2_answer, connection->stream, NULL, 0);
     exchange->http.head = stream->head;
     exchange->http.fault = stream->fault;
     exchange->http.body_streams = connection->place.server->opts.stream_bodies;

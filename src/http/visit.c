@@ -15,7 +15,6 @@ static void break_off(td_http *http)
 }
 
 const struct exchange_kind visit_exchange = {
-    .scheme = "http",
     .head = answer_head,
     .data = answer_data,
     .read = body_read,

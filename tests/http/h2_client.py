@@ -34,16 +34,18 @@ def equal(got, wanted, what):
 class Server:
     """`times`: send, body and idle timeout in ms."""
 
-    def __init__(self, program, backend, times=(30000, 30000, 75000), stream=False):
+    def __init__(self, program, backend, times=(30000, 30000, 75000), stream=False, certificate=None):
         arguments = [program, backend, *map(str, times)] + (['stream'] if stream else [])
-        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        env={**os.environ, **(certificate or {})})
         self.said = []
         self.listener = threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True)
         self.listener.start()
         host, port = self.process.stdout.readline().decode().strip().rsplit(':', 1)
         self.address = (host, int(port))
         self.url = f'http://{host}:{port}'
-        self.stats()    # it is up, in every part
+        if not certificate:
+            self.stats()    # it is up, in every part
 
     def __enter__(self):
         return self

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A server for clients that others wrote: h2_server BACKEND [SEND_MS BODY_MS IDLE_MS [stream]]. Prints the address it listens on,
- * and serves until standard input ends.
+ * and serves until standard input ends. With H2_CERTIFICATE and H2_KEY in its environment it speaks TLS.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -123,7 +123,8 @@ static int route(td_http *http, struct office *office)
     }
     if (strcmp(path, "/hello") != 0)
         return td_http_respond(http, 404, NULL, "text/plain", "nothing here\n", 13);
-    n = snprintf(text, sizeof text, "hello over %d at %s\n", td_http_version(http), td_http_field(http, "host"));
+    n = snprintf(text, sizeof text, "hello over %d at %s://%s\n", td_http_version(http), td_http_scheme(http),
+                 td_http_field(http, "host"));
     return td_http_respond(http, 200, "X-Kind: test\r\nConnection: keep-alive\r\n", "text/plain", text, (size_t)n);
 }
 
@@ -161,10 +162,14 @@ static int obey(struct office *office)
 static int office_main(void *arg)
 {
     struct office *office = arg;
+    td_tls_certificate certificate = {.chain = getenv("H2_CERTIFICATE"), .key = getenv("H2_KEY")};
+    td_tls_server_opts tls = {.certificates = &certificate, .certificate_count = 1, .alpn = "h2, http/1.1"};
     td_listener *listener;
     td_scope scope;
     int rc = td_listen(&listener, "127.0.0.1:0", NULL);
 
+    if (rc == 0 && certificate.chain)
+        rc = td_tls_server(&office->opts.tls, &tls);
     if (rc == 0)
         rc = td_http_server_open(&office->server, listener, &office->opts, handler, office);
     if (rc < 0)
@@ -178,6 +183,8 @@ static int office_main(void *arg)
     td_scope_join(&scope);
     td_http_server_close(office->server);
     td_listener_close(listener);
+    if (office->opts.tls)
+        td_tls_close(office->opts.tls);
     return rc;
 }
 

@@ -26,7 +26,7 @@ def curl(server, path, *more, status=0):
 
 def curl_asks_with_prior_knowledge(program, backend):
     with Server(program, backend) as server:
-        check(b'hello over 20 at 127.0.0.1' in curl(server, '/hello'), 'a GET')
+        check(b'hello over 20 at http://127.0.0.1' in curl(server, '/hello'), 'a GET')
         head = curl(server, '/hello', '-I')
         check(head.startswith(b'HTTP/2 200') and b'content-length: ' in head and b'date: ' in head, f'a HEAD: {head}')
         check(b'connection' not in head, 'a field of the connection')
@@ -53,6 +53,22 @@ def curl_streams_bodies(program, backend):
         file.flush()
         equal(curl(server, '/echo', '--data-binary', '@' + file.name), bytes(range(256)) * 8192, 'a body that is echoed as it comes')
         equal(curl(server, '/echo', '-H', 'Expect: 100-continue', '-d', 'x'), b'x', 'after 100 Continue')
+
+
+def tls_agrees_on_it(program, backend):
+    """ALPN (RFC 7301): h2 for who speaks it, HTTP/1.1 for the others, on one port."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = {'H2_CERTIFICATE': folder + '/crt', 'H2_KEY': folder + '/key'}
+        call('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
+             '-subj', '/CN=h', '-keyout', names['H2_KEY'], '-out', names['H2_CERTIFICATE'])
+        with Server(program, backend, certificate=names) as server:
+            url = server.url.replace('http:', 'https:')
+            check(b'hello over 20 at https://' in call('curl', '-sSk', '--http2', url + '/hello'), 'h2')
+            check(b'hello over 11 at https://' in call('curl', '-sSk', '--http1.1', url + '/hello'), 'HTTP/1.1')
+            equal(len(call('curl', '-sSk', '--http2', url + '/large?size=3000000')), 3000000, 'bytes of a large answer')
+            equal(call('curl', '-sSk', '--http2', url + '/echo', '-d', 'some body'), b'some body', 'an echo')
+            check(b' 200 ' in call('nghttp', '-ans', url + '/hello'), 'nghttp')
+            check(b'400 succeeded, 0 failed' in call('h2load', '-n', '400', '-c', '4', '-m', '20', url + '/hello'), 'h2load')
 
 
 def nghttp_asks_for_several(program, backend):
@@ -179,7 +195,8 @@ def breaks_at_any_byte_leave_nothing(program, backend):
 
 if __name__ == '__main__':
     sys.exit(run(sys.argv[1], [
-        curl_asks_with_prior_knowledge, curl_streams_bodies, nghttp_asks_for_several, h2load_is_answered, memory_comes_back,
+        curl_asks_with_prior_knowledge, curl_streams_bodies, tls_agrees_on_it, nghttp_asks_for_several, h2load_is_answered,
+        memory_comes_back,
         streams_are_answered_in_any_order, small_answers_pass_large_ones, bodies_and_trailers_go_both_ways,
         a_reader_that_stops_holds_its_writer_alone, a_drain_lets_streams_end, cancelled_servers_say_goodbye,
         breaks_at_any_byte_leave_nothing]))
