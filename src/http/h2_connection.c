@@ -48,6 +48,7 @@ static int close_main(void *arg)
 {
     struct h2_connection *connection = arg;
 
+    connection->stream->on_sent = NULL;  /* what is under way still leaves, and is nobody's business */
     if (connection->broken)
         td_stream_close(connection->stream);
     else

@@ -100,6 +100,26 @@ def memory_comes_back(program, backend):
         check(sizes[-1] < sizes[2] + (8 << 20), f'bytes after each round: {sizes}')
 
 
+def idle_connections_are_small(program, backend):
+    """And they are closed all at once when the server ends."""
+    with Server(program, backend) as server:
+        def connect(count):
+            clients = [Client(server) for _ in range(count)]
+            for client in clients:
+                equal(client.ask()[0], 200, 'status')
+            return clients
+        first = connect(100)
+        before = server.memory()
+        clients = connect(400)
+        each = (server.memory() - before) // 400
+        print(f'{backend}: an idle connection of HTTP/2 takes {each} bytes')
+        check(each < 24 << 10, f'an idle connection takes {each} bytes')
+        server.process.stdin.close()
+        for client in first + clients:
+            equal(client.goodbye(), h2.errors.ErrorCodes.NO_ERROR, 'GOAWAY')
+            client.socket.close()
+
+
 def streams_are_answered_in_any_order(program, backend):
     with Server(program, backend) as server, Client(server) as client:
         slow = client.request('/wait')
@@ -196,7 +216,7 @@ def breaks_at_any_byte_leave_nothing(program, backend):
 if __name__ == '__main__':
     sys.exit(run(sys.argv[1], [
         curl_asks_with_prior_knowledge, curl_streams_bodies, tls_agrees_on_it, nghttp_asks_for_several, h2load_is_answered,
-        memory_comes_back,
+        memory_comes_back, idle_connections_are_small,
         streams_are_answered_in_any_order, small_answers_pass_large_ones, bodies_and_trailers_go_both_ways,
         a_reader_that_stops_holds_its_writer_alone, a_drain_lets_streams_end, cancelled_servers_say_goodbye,
         breaks_at_any_byte_leave_nothing]))
