@@ -53,6 +53,7 @@ typedef struct td_http_opts {
     td_time send_timeout;     /* 30 s for a peer to take what was written */
     unsigned streams_max;     /* 100: requests of one connection of HTTP/2 at a time, those included whose client has left */
     td_tls *tls;              /* encrypts (tandem/tls.h); the caller's, and open as long as the server. NULL: plain HTTP */
+    size_t compress_min;      /* 0: none. td_http_respond compresses bodies of so many bytes, as td_http_answer.compress */
     bool stream_bodies;       /* handlers read the bodies, by td_http_read; td_http_body is empty */
 } td_http_opts;
 
@@ -153,6 +154,8 @@ typedef struct td_http_answer {
     const char *fields;    /* as for td_http_respond */
     const char *type;
     int64_t size;          /* of the body, in bytes; -1: not known yet */
+    bool compress;         /* by gzip, where the client likes that, the status is 200, the type gains by it, and `fields` have
+                              neither Content-Encoding nor "no-transform". Each td_http_write is sent to its end */
 } td_http_answer;
 
 /*

@@ -5,7 +5,7 @@
  * Invariants: 1. An answer's head leaves once, and what was announced is the most that is written. 2. After an upgrade, nothing
  * is answered.
  */
-#include "http/exchange.h"
+#include "http/compress.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -30,6 +30,7 @@ void exchange_fini(td_http *http)
     head_clear(&http->head);
     head_clear(&http->trailers);
     free(http->body);
+    compress_end(http);
 }
 
 int exchange_keep_body(td_http *http, const void *data, size_t size)
@@ -168,11 +169,42 @@ int exchange_upgrade(td_http *http, const char *protocol, const char *fields, td
     return rc;
 }
 
+/* As compress_prepare leaves it. What was announced goes on being the limit of what is written. */
+static int begin_compressed(td_http *http, struct answer *answer)
+{
+    int64_t announced = answer->body_bytes;
+    int rc = http->phase == NOT_ANSWERED ? compress_prepare(http, answer) : -EINVAL;
+
+    if (rc == 0)
+        rc = begin(http, answer, NULL, 0, false);
+    if (rc == 0)
+        http->answer_left = announced;
+    else if (http->phase == NOT_ANSWERED)
+        compress_end(http);
+    return rc;
+}
+
+static int respond_compressed(td_http *http, struct answer *answer, const void *body, size_t size)
+{
+    int rc = begin_compressed(http, answer);
+
+    if (rc < 0)
+        return rc;
+    http->answer_left = 0;
+    if (!http->bodyless)
+        rc = http->gzips ? compress_write(http, body, size, false) : http->kind->data(http, body, size, false, NULL);
+    return rc < 0 ? rc : td_http_end(http, NULL);
+}
+
 int td_http_respond(td_http *http, int status, const char *fields, const char *type, const void *body, size_t size)
 {
     struct answer answer = {.status = status, .fields = fields, .type = type, .body_bytes = (int64_t)size};
 
+    size_t min = http->server->opts.compress_min;
+
     task_self(__func__);
+    if (min > 0 && size >= min && http->phase == NOT_ANSWERED)
+        return respond_compressed(http, &answer, body, size);
     return begin(http, &answer, body, size, true);
 }
 
@@ -184,7 +216,7 @@ int td_http_begin(td_http *http, const td_http_answer *given)
     task_self(__func__);
     if (answer.status < 200)
         return -EINVAL;
-    return begin(http, &answer, NULL, 0, false);
+    return given->compress ? begin_compressed(http, &answer) : begin(http, &answer, NULL, 0, false);
 }
 
 int td_http_write(td_http *http, const void *data, size_t size)
@@ -197,11 +229,15 @@ int td_http_write(td_http *http, const void *data, size_t size)
         return -EINVAL;
     if (http->answer_left >= 0)
         http->answer_left -= (int64_t)size;
-    return size == 0 || http->bodyless ? 0 : http->kind->data(http, data, size, false, NULL);
+    if (size == 0 || http->bodyless)
+        return 0;
+    return http->gzips ? compress_write(http, data, size, true) : http->kind->data(http, data, size, false, NULL);
 }
 
 int td_http_end(td_http *http, const char *trailers)
 {
+    int rc;
+
     task_self(__func__);
     if (http->phase != ANSWERING || (trailers && !http_lines_valid(trailers)))
         return -EINVAL;
@@ -210,7 +246,8 @@ int td_http_end(td_http *http, const char *trailers)
         return -EPROTO;
     }
     http->phase = ANSWERED;
-    return http->kind->data(http, NULL, 0, true, trailers);
+    rc = http->gzips && !http->bodyless ? compress_finish(http) : 0;
+    return rc < 0 ? rc : http->kind->data(http, NULL, 0, true, trailers);
 }
 
 ssize_t td_http_read(td_http *http, void *data, size_t size)

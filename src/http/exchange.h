@@ -61,6 +61,8 @@ struct td_http {
     bool bodyless;            /* the answer's bytes are counted, not sent */
     enum answer_phase phase;
     int64_t answer_left;      /* bytes announced and not written; -1: nothing was announced */
+    struct http_gzip *gzip;   /* http/compress.h; NULL: the answer's bytes go as they are */
+    bool gzips;               /* and they are compressed */
     struct http_fault fault;  /* what a read of the body met with: the answer, if the handler gives none */
     /* After an upgrade: ends the conversation in the protocol's own way, when the handler has returned `rc`. May be NULL. */
     void (*finish)(td_http *http, int rc);

@@ -234,7 +234,7 @@ long fault_syscall(long number, ...)
     va_end(list);
     if ((number == SYS_futex && (a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT && fault_due(FAULT_futex)) ||
         (number == SYS_clone && fault_due(FAULT_clone)) ||
-        (number == SYS_seccomp && fault_due(FAULT_seccomp)) ||
+        (number == SYS_seccomp && fault_due(FAULT_seccomp)) || (number == SYS_openat2 && fault_due(FAULT_openat2)) ||
         (number == SYS_pidfd_send_signal && fault_due(FAULT_pidfd_send_signal)))
         return -1;
     return syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
