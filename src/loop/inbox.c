@@ -10,6 +10,7 @@
 #include "loop/loop.h"
 #include "loop/receive.h"
 
+_Static_assert(offsetof(struct input, bytes) == 32, "the bytes of the loop's buffers are aligned");
 _Static_assert(sizeof(struct input) + 4096 + 14 + 1 <= INPUT_STRIDE, "a frame of 4 KiB with its header is to fit");
 
 static bool reserve(struct inbox *inbox)

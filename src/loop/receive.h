@@ -24,7 +24,7 @@ struct input {
     uint32_t begin, end;       /* what of them is not consumed */
     struct inbox *home;        /* whose buffer it is; NULL: malloc'd */
     uint32_t index, room;
-    unsigned char bytes[] __attribute__((aligned(32)));
+    unsigned char bytes[];     /* 32 bytes from the start, so aligned in the loop's own; malloc promises 16 */
 };
 
 /* A loop's buffers. They are made as they are needed, and kept. */
