@@ -144,5 +144,5 @@ def saferoom(program):
 
 
 if __name__ == '__main__':
-    {'concurrency': concurrency, 'deadlock': deadlock, 'fetch': fetch, 'gather': gather, 'map': map_, 'offload': offload,
-     'parallelism': parallelism, 'saferoom': saferoom}[sys.argv[1]](sys.argv[2])
+    {'concurrency': concurrency, 'deadlock': deadlock, 'echo': echo, 'fetch': fetch, 'gather': gather, 'map': map_,
+     'offload': offload, 'parallelism': parallelism, 'saferoom': saferoom}[sys.argv[1]](sys.argv[2])
