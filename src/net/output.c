@@ -67,6 +67,7 @@ void output_fini(td_stream *stream)
     assert(list_empty(&stream->waiters));
     while (stream->count > 0)
         drop_first(stream);
+    free(stream->queue);  /* one that stream_drop_backlog has emptied */
     list_remove(&stream->flush.link);
 }
 
@@ -284,13 +285,14 @@ int stream_wait_sent(td_stream *stream, size_t bytes)
 /* Through the queue, in pieces. */
 static ssize_t write_queued(td_stream *stream, const void *data, size_t size)
 {
-    size_t posted = 0, left;
+    size_t posted = 0, part = 0, before;
     int rc = 0;
 
     while (rc >= 0 && posted < size) {
-        size_t part = size - posted < WRITE_BLOCK_MAX ? size - posted : WRITE_BLOCK_MAX;
-        struct block *block = block_new(part);
+        struct block *block;
 
+        part = size - posted < WRITE_BLOCK_MAX ? size - posted : WRITE_BLOCK_MAX;
+        block = block_new(part);
         if (!block) {
             rc = -ENOMEM;
             break;
@@ -300,13 +302,14 @@ static ssize_t write_queued(td_stream *stream, const void *data, size_t size)
         block_release(block);
         if (rc < 0)
             break;
-        posted += part;
         rc = stream_wait_sent(stream, 0);
+        posted += rc < 0 && stream->error ? 0 : part;  /* of a piece that met an error nobody knows how much is out */
     }
-    left = stream->bytes;
-    if (rc < 0 && left > 0 && !stream->error)
-        stream_drop_backlog(stream, false);  /* what is not under way has not been written, and is not going to be */
-    posted -= rc < 0 ? (left < posted ? left : posted) : 0;
+    before = stream->bytes;
+    if (rc < 0 && before > 0) {
+        stream_drop_backlog(stream, false);  /* has not been written, and is not going to be; what is under way will be */
+        posted -= before - stream->bytes;
+    }
     return posted > 0 || rc >= 0 ? (ssize_t)posted : rc;
 }
 

@@ -51,9 +51,12 @@ static int read_all(int fd, char *bytes, size_t size)
 static int read_file(const char *path, char **bytes)
 {
     struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
+    int fd, rc;
 
     *bytes = NULL;
+    do
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return -errno;
     if (fstat(fd, &status) < 0)

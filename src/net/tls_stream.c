@@ -26,15 +26,17 @@ static struct tls_stream *tls_of(td_stream *base)
     return container_of(base, struct tls_stream, base);
 }
 
-/* What its lower queue can send at once. */
 void tls_push(td_stream *lower)
 {
-    while (lower->kind->send_now && stream_may_send(lower)) {
+    int refused = 0;  /* once may be an interruption */
+
+    while (refused < 2 && lower->kind->send_now && stream_may_send(lower)) {
         ssize_t n = lower->kind->send_now(lower);
 
         if (n == -EAGAIN)
-            return;
-        stream_sent(lower, n);
+            refused++;
+        else
+            stream_sent(lower, n);
     }
 }
 

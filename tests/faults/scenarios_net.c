@@ -17,6 +17,7 @@ static char byte_at(size_t place)
 
 struct server {
     td_listener *listener;
+    td_tls *tls;   /* NULL: without */
     td_http_server *http;
     td_scope *scope;
     bool talking;  /* the WebSocket handler has begun */
@@ -32,7 +33,8 @@ static int echo(void *arg)
 
     if (n < 0)
         return (int)n;
-    while ((n = td_stream_read(stream, data, sizeof data)) > 0) {
+    n = server->tls ? td_stream_tls_accept(&stream, server->tls) : 0;
+    while (n >= 0 && (n = td_stream_read(stream, data, sizeof data)) > 0) {
         ssize_t sent = td_stream_write(stream, data, (size_t)n);
 
         if (sent != n) {
@@ -59,6 +61,18 @@ static int read_back(td_stream *stream)
     return got == BYTES ? 0 : n < 0 ? (int)n : -EPIPE;
 }
 
+static int shake_hands(td_stream **stream)
+{
+    td_tls *tls;
+    int rc = td_tls_client(&tls, &(td_tls_client_opts){.ca = CERTIFICATES "/ca.crt"});
+
+    if (rc < 0)
+        return rc;
+    rc = td_stream_tls_connect(stream, tls, "localhost");
+    td_tls_close(tls);
+    return rc;
+}
+
 static int talk(void *arg)
 {
     struct server *server = arg;
@@ -68,6 +82,11 @@ static int talk(void *arg)
 
     if (rc < 0)
         return (int)rc;
+    rc = server->tls ? shake_hands(&stream) : 0;
+    if (rc < 0) {
+        td_stream_close(stream);
+        return (int)rc;
+    }
     for (size_t i = 0; i < sizeof data; i++)
         data[i] = byte_at(i);
     rc = td_stream_write(stream, data, sizeof data);
@@ -79,9 +98,9 @@ static int talk(void *arg)
     return (int)rc;
 }
 
-static int stream_all(void *arg)
+static int talk_through(td_tls *tls)
 {
-    struct server server = {0};
+    struct server server = {.tls = tls};
     td_scope scope;
     int rc = td_listen(&server.listener, "127.0.0.1:0", NULL), joined;
 
@@ -97,6 +116,24 @@ static int stream_all(void *arg)
     joined = td_scope_join(&scope);
     td_listener_close(server.listener);
     return rc < 0 ? rc : joined;
+}
+
+static int stream_all(void *arg)
+{
+    return talk_through(NULL);
+}
+
+static int tls_all(void *arg)
+{
+    td_tls_certificate ours = {CERTIFICATES "/server.crt", CERTIFICATES "/server.key"};
+    td_tls *tls;
+    int rc = td_tls_server(&tls, &(td_tls_server_opts){.certificates = &ours, .certificate_count = 1});
+
+    if (rc < 0)
+        return rc;
+    rc = talk_through(tls);
+    td_tls_close(tls);
+    return rc;
 }
 
 /* Reads until the end or until `enough`, and keeps it as text. Returns what it read or a negative errno. */
@@ -336,6 +373,7 @@ static int use_codec(void *arg)
 
 const struct scenario scenarios_net[] = {
     {"stream", stream_all},
+    {"tls", tls_all, .slow = true},
     {"lookup", lookup_all, .slow = true},
     {"http", http_all, .slow = true},
     {"ws", ws_all, .slow = true},

@@ -275,6 +275,49 @@ static void a_cancelled_read_loses_nothing(void **state)
     assert_int_equal(run(state, read_cancelled, NULL), 0);
 }
 
+static int write_cancelled(void *arg)
+{
+    td_tls *server = server_tls("server", (td_tls_server_opts){0}), *client = client_tls((td_tls_client_opts){0});
+    struct pair pair;
+    td_scope scope;
+    size_t size = 32 * MEBIBYTE, got = 0;
+    unsigned char *bytes = malloc(size), some[8192];
+    ssize_t written, n;
+
+    if (!bytes || !tls_pair_open(&pair, client, server))
+        return -EIO;
+    fill(bytes, size, 0);
+    td_scope_open(&scope);
+    td_scope_deadline(&scope, td_after(td_ms(100)));
+    written = td_stream_write(pair.far, bytes, size);
+    expect_int(td_scope_join(&scope), -ETIMEDOUT);
+    expect(written > 0 && (size_t)written < size);
+    td_scope_open(&scope);
+    {
+        struct flow more = {.stream = pair.far, .size = MEBIBYTE, .place = (size_t)written, .seed = 9};
+
+        td_spawn(&scope, write_all, &more);
+        while (got < (size_t)written + MEBIBYTE && (n = td_stream_read(pair.near, some, sizeof some)) > 0) {
+            if (!expect(intact(some, (size_t)n, got)))
+                break;
+            got += (size_t)n;
+        }
+        expect_int(td_scope_join(&scope), 0);
+    }
+    expect_int((long long)got, (long long)written + MEBIBYTE);
+    free(bytes);
+    pair_close(&pair);
+    td_tls_close(server);
+    td_tls_close(client);
+    return 0;
+}
+
+/* Law 3: a write that is cut short says how much has left, to the byte, so that another can go on behind it. */
+static void a_cancelled_write_says_how_much(void **state)
+{
+    assert_int_equal(run(state, write_cancelled, NULL), 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -285,6 +328,7 @@ int main(int argc, char **argv)
         ON_BOTH(a_slow_peer_costs_one_batch),
         ON_BOTH(small_writes_of_a_turn_share_a_record),
         ON_BOTH(a_cancelled_read_loses_nothing),
+        ON_BOTH(a_cancelled_write_says_how_much),
     };
 
     certificates = argv[1];
