@@ -353,7 +353,7 @@ int audio_serve(td_http *http, struct app *app)
     td_event_init(&audio->arrived);
     td_event_init(&audio->taken);
     /* Messages of any size: their parts are taken as they come, so that size costs no memory. */
-    rc = td_ws_accept(http, &ws, &(td_ws_opts){.message_bytes_max = INT64_MAX});
+    rc = td_ws_accept(http, &ws, &(td_ws_opts){.message_bytes_max = INT64_MAX, .origins = app->options->origins});
     if (rc == 0) {
         session_open(&audio->session, app, ws);
         rc = converse(audio);

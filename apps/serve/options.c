@@ -36,6 +36,8 @@ static const char usage[] =
     "                           the client's wish (SNI) decides\n"
     "  --tls-key FILE           the key of the certificate before it\n"
     "  --tls-client-ca FILE     only clients with a certificate from one of these\n"
+    "  --allow-origin LIST      whose web pages may open WebSockets: https://a.example,https://b.example, or * for all\n"
+    "                           (those that this server itself gave out)\n"
     "  --max-connections N      more are answered 503 (what the limit on open files allows)\n"
     "  --drain SECONDS          time to finish after SIGTERM (10)\n"
     "  --log FORMAT             text or json (text)\n"
@@ -111,7 +113,7 @@ static unsigned cores(void)
 
 enum { OPT_LISTEN = 1, OPT_WORKERS, OPT_POOL, OPT_AUDIO_POOL, OPT_POOL_KIND, OPT_QUEUE, OPT_WHEN_FULL, OPT_QUEUE_BYTES,
        OPT_DELAY_TARGET, OPT_CANCEL_RUNNING, OPT_WORKER_MEMORY, OPT_STRICT_WORKERS, OPT_BACKEND, OPT_TLS_CERT,
-       OPT_TLS_KEY, OPT_TLS_CLIENT_CA, OPT_MAX_CONNECTIONS,
+       OPT_TLS_KEY, OPT_TLS_CLIENT_CA, OPT_ALLOW_ORIGIN, OPT_MAX_CONNECTIONS,
        OPT_DRAIN, OPT_LOG, OPT_TEST_OPS, OPT_HELP };
 
 static const struct option long_options[] = {
@@ -131,6 +133,7 @@ static const struct option long_options[] = {
     {"tls-cert", required_argument, NULL, OPT_TLS_CERT},
     {"tls-key", required_argument, NULL, OPT_TLS_KEY},
     {"tls-client-ca", required_argument, NULL, OPT_TLS_CLIENT_CA},
+    {"allow-origin", required_argument, NULL, OPT_ALLOW_ORIGIN},
     {"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
     {"drain", required_argument, NULL, OPT_DRAIN},
     {"log", required_argument, NULL, OPT_LOG},
@@ -243,6 +246,25 @@ socklen_t listen_parse(const char *text, struct sockaddr_storage *address)
     return size;
 }
 
+/* Scheme and host, perhaps a port, and no path: a list that no origin can equal would shut everybody out. */
+static bool origins_parse(const char *text)
+{
+    if (strcmp(text, "*") == 0)
+        return true;
+    do {
+        size_t size, scheme;
+
+        text += strspn(text, ", ");
+        size = strcspn(text, ", ");
+        scheme = strncmp(text, "https://", 8) == 0 ? 8 : strncmp(text, "http://", 7) == 0 ? 7 : 0;
+        if (scheme == 0 || size <= scheme || memchr(text + scheme, '/', size - scheme) || memchr(text, '*', size))
+            return false;
+        text += size;
+        text += strspn(text, ", ");
+    } while (*text);
+    return true;
+}
+
 /* Certificates and keys take turns; which comes first of a pair is all the same. */
 static int add_certificate(struct serve_options *options, bool is_key, const char *file)
 {
@@ -301,6 +323,11 @@ static int apply(struct serve_options *options, int option, const char *value)
     case OPT_TLS_CERT:
     case OPT_TLS_KEY:
         return add_certificate(options, option == OPT_TLS_KEY, value);
+    case OPT_ALLOW_ORIGIN:
+        if (!origins_parse(value))
+            return wrong("allow-origin", value, "origins as a browser names them, https://a.example, between commas, or *");
+        options->origins = value;
+        return -1;
     case OPT_TLS_CLIENT_CA:
         options->client_ca = value;
         return -1;

@@ -30,6 +30,7 @@ struct serve_options {
     size_t certificate_count;    /* 0: plain HTTP */
     const char *client_ca;       /* NULL: clients need no certificate */
     unsigned char ticket_secret[32];
+    const char *origins;         /* as td_ws_opts has it; NULL: the server's own pages */
     size_t connections_max;
     td_time drain_ns;
     bool test_ops;

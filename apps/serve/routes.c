@@ -33,7 +33,8 @@ static int echo(td_ws *ws, td_message *message, void *arg)
 int echo_serve(td_http *http, struct app *app)
 {
     static const td_ws_handler handler = {.on_message = echo};
-    int rc = td_ws_serve(http, &handler, &(td_ws_opts){.message_bytes_max = ECHO_MESSAGE_MAX}, app);
+    int rc = td_ws_serve(http, &handler,
+                         &(td_ws_opts){.message_bytes_max = ECHO_MESSAGE_MAX, .origins = app->options->origins}, app);
 
     return rc == -EPROTO ? 0 : rc;
 }

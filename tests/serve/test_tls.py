@@ -69,6 +69,8 @@ def curl_python_and_openssl_are_served(run):
     with certificates() as folder, serve(run, folder) as server:
         equal(curl(server, folder), (0, 'ok'), 'curl')
         equal(curl(server, folder, '--tls-max', '1.2'), (0, 'ok'), 'curl with TLS 1.2')
+        equal(curl(server, folder, '-w', ' %{http_version}'), (0, 'ok 2'), 'curl agrees on HTTP/2')
+        equal(curl(server, folder, '--http1.1', '-w', ' %{http_version}'), (0, 'ok 1.1'), 'or not')
         equal(curl(server, folder, '--http1.1', '--data-binary', '@/dev/null')[0], 0, 'a POST')
         equal(curl(server, folder, name='other.example')[0], 60, 'curl, another name')
         equal(server.get('/healthz').body, b'ok', "Python's ssl")
@@ -187,6 +189,31 @@ def garbage_costs_nothing(run):
         equal(server.get('/healthz').body, b'ok', 'afterwards')
 
 
+def origins_are_compared_with_their_scheme(run):
+    """A page of http://h is not one of https://h: whoever holds the wire may have written it."""
+    def status(server, *fields):
+        arguments = [word for field in fields for word in ('-H', field)]
+        upgrade = ('Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',
+                   'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==')
+        done = subprocess.run(['curl', '-sk', '--http1.1', '-o', '/dev/null', '-w', '%{http_code}', '--max-time', '2', *arguments,
+                               *(word for field in upgrade for word in ('-H', field)),
+                               f'https://{server.host}:{server.port}/chat/r?name=ann'], capture_output=True, text=True)
+        return int(done.stdout)
+
+    with certificates() as folder:
+        with serve(run, folder, '--allow-origin', 'https://a.example, https://b.example:8443') as server:
+            for origin, expected in (('https://a.example', 101), ('https://A.example', 101), ('https://b.example:8443', 101),
+                                     ('https://b.example', 403), ('http://a.example', 403), ('https://c.example', 403),
+                                     (f'https://{server.host}:{server.port}', 403)):
+                equal(status(server, f'Origin: {origin}'), expected, origin)
+            equal(status(server), 101, 'no origin')
+        with serve(run, folder) as server:
+            equal(status(server, f'Origin: https://{server.host}:{server.port}'), 101, 'the own page')
+            equal(status(server, 'Origin: https://c.example'), 403, "a stranger's page")
+        with serve(run, folder, '--allow-origin', '*') as server:
+            equal(status(server, 'Origin: https://c.example'), 101, "anyone's page")
+
+
 def a_bad_start_says_why(run):
     def fails(status, text, *flags):
         done = subprocess.run([run.program, 'serve', '--listen', '127.0.0.1:0', *map(str, flags)], capture_output=True, text=True,
@@ -200,6 +227,8 @@ def a_bad_start_says_why(run):
         fails(2, '--tls-cert is missing', '--tls-key', folder / 'server.key')
         fails(2, 'in pairs', '--tls-cert', folder / 'server.crt', '--tls-cert', folder / 'second.crt')
         fails(2, 'without a certificate', '--tls-client-ca', folder / 'ca.crt')
+        for origin in ('a.example', 'https://', 'https://a.example/chat', 'https://*.example', ''):
+            fails(2, '--allow-origin cannot be', '--allow-origin', origin)
         fails(1, 'No such file', '--tls-cert', folder / 'none.crt', '--tls-key', folder / 'server.key')
         fails(1, 'is not the key', '--tls-cert', folder / 'server.crt', '--tls-key', folder / 'second.key')
         fails(1, 'password', '--tls-cert', folder / 'server.crt', '--tls-key', folder / 'locked.key')
@@ -232,4 +261,5 @@ def an_idle_connection_is_small(run):
 
 sys.exit(main(curl_python_and_openssl_are_served, a_websocket_is_the_same_over_tls, the_name_decides_the_certificate,
               clients_prove_who_they_are, sessions_are_resumed_in_every_process, certificates_are_renewed_by_a_signal,
-              an_end_is_said, an_idle_connection_is_small, garbage_costs_nothing, a_bad_start_says_why, needs=('curl', 'openssl', 'websockets')))
+              an_end_is_said, an_idle_connection_is_small, garbage_costs_nothing,
+              origins_are_compared_with_their_scheme, a_bad_start_says_why, needs=('curl', 'openssl', 'websockets')))
