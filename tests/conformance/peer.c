@@ -5,7 +5,8 @@
  *
  *     peer serve --listen ADDRESS [--backend uring|epoll] [--NAME NUMBER]...
  *
- * NAME: head-ms, body-ms, idle-ms, send-ms, head-bytes, body-bytes, rate, connections, requests, message-bytes, ping-ms.
+ * NAME: head-ms, body-ms, idle-ms, send-ms, head-bytes, body-bytes, rate, connections, requests, message-bytes, ping-ms; and
+ * --deflate off|shared|own.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -146,6 +147,11 @@ static bool take(struct office *office, td_opts *opts, const char *name, const c
     }
     if (strcmp(name, "backend") == 0) {
         opts->backend = strcmp(value, "uring") == 0 ? TD_BACKEND_URING : TD_BACKEND_EPOLL;
+        return true;
+    }
+    if (strcmp(name, "deflate") == 0) {
+        office->ws.deflate = strcmp(value, "own") == 0 ? TD_WS_DEFLATE_OWN :
+                             strcmp(value, "shared") == 0 ? TD_WS_DEFLATE_SHARED : TD_WS_DEFLATE_OFF;
         return true;
     }
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)

@@ -62,7 +62,7 @@ def slow_heads_are_408(run):
 
 def slow_bodies_are_408(run):
     head = b'POST /post HTTP/1.1\r\nHost: h\r\n%s\r\n'
-    with Server(PEER, run.backend, '--body-ms', '500') as server:
+    with Server(PEER, run.backend, '--body-ms', '500', '--rate', 1 << 20) as server:
         for fields, piece in ((b'Content-Length: 60000\r\n', b'x'), (b'Transfer-Encoding: chunked\r\n', b'1\r\nx\r\n')):
             held = [Connection(server) for _ in range(30)]
             for raw in held:

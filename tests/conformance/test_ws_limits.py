@@ -5,7 +5,7 @@ import random
 import sys
 import time
 
-from talk import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WebSocket, check, equal, fails, frame, main, masked, play, settled, waits
+from talk import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, WebSocket, check, equal, fails, frame, main, masked, play, settled
 
 ECHO_MAX = 16 << 20     # of /echo
 CHAT_MAX = 64 << 10     # of /chat
@@ -213,7 +213,6 @@ def announced_bytes_cost_nothing(run):
         settled(server)
 
 
-@waits('memory that goes back to the system (FOUND, founder 1)')
 def large_messages_leave_no_memory_behind(run):
     payload = NOISE[:ECHO_MAX]
     with run.serve('--pool', '1') as server:
