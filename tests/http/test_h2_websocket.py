@@ -149,11 +149,11 @@ def what_is_no_handshake_is_refused(program, backend):
     with Server(program, backend) as server, Client(server, strict=False) as client:
         cases = [
             (client.request('/ws', 'CONNECT', VERSION, end=False, protocol='telnet'), 501),
-            (client.request('/ws', 'CONNECT', [('sec-websocket-version', '8')], end=False, protocol='websocket'), 426),
-            (client.request('/ws', 'CONNECT', [], end=False, protocol='websocket'), 426),
+            (client.request('/ws', 'CONNECT', [('sec-websocket-version', '8')], end=False, protocol='websocket'), 400),
+            (client.request('/ws', 'CONNECT', [], end=False, protocol='websocket'), 400),
             (client.request('/ws', 'CONNECT', VERSION + [('origin', 'https://elsewhere')], end=False, protocol='websocket'), 403),
             (client.request('/nowhere', 'CONNECT', VERSION, end=False, protocol='websocket'), 404),
-            (client.request('/ws'), 426),
+            (client.request('/ws'), 400),
         ]
         for stream, status in cases:
             equal(client.answer(stream)[0], status, f'status of stream {stream}')
