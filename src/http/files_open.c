@@ -75,7 +75,7 @@ static int open_slowly(struct io_call *call)
     const struct opening *opening = container_of(call, struct opening, call);
     int rc = -EAGAIN;
 
-    for (int i = 0; i < TRIES && rc == -EAGAIN; i++)
+    for (int i = 0; i < TRIES && (rc == -EAGAIN || rc == -EINTR); i++)
         rc = open_once(opening, 0);
     return rc == -ENOSYS || rc == -EPERM ? walk(opening) : rc;
 }
@@ -88,7 +88,7 @@ int files_open_below(struct td_task *self, int root, const char *path, struct st
     if (rc < 0)
         return rc;
     rc = open_once(&opening, RESOLVE_CACHED);  /* what the kernel knows by heart does not block (Linux 5.12) */
-    if (rc == -EAGAIN || rc == -EINVAL || rc == -ENOSYS || rc == -EPERM)
+    if (rc == -EAGAIN || rc == -EINTR || rc == -EINVAL || rc == -ENOSYS || rc == -EPERM)
         rc = file_call(self, IO_RUN, &opening.call, "a file to open");
     return rc;
 }
