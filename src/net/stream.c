@@ -281,6 +281,7 @@ void stream_close_gently(td_stream *stream, td_time grace_ns)
     size_t size;
 
     stream_on_input(stream, NULL, NULL);
+    stream->on_sent = NULL;  /* its owner may be gone */
     td_scope_open_shielded(&scope, grace_ns);
     if (stream_wait_sent(stream, 0) == 0 && td_stream_end(stream) == 0)
         while (stream_wait_input(stream) > 0)

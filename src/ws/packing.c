@@ -100,12 +100,12 @@ int ws_unpack(td_ws *ws, void *out, size_t room, size_t *used)
     *used = room - io.out_left;
     unpacking->at += unpacking->left - io.in_left;
     unpacking->left = io.in_left;
-    unpacking->is_under_way = rc == WS_INFLATE_ROOM;
     if (rc >= 0 && unpacking->text) {
         unpacking->utf8 = utf8_feed(unpacking->utf8, out, *used);
         if (unpacking->utf8 == UTF8_REJECT || (rc == WS_INFLATE_DONE && unpacking->utf8 != UTF8_ACCEPT))
             rc = -EBADMSG;
     }
+    unpacking->is_under_way = rc == WS_INFLATE_ROOM;
     if (rc < 0 || (rc == WS_INFLATE_DONE && !ws_receives_keep(ws)))
         give_inflater_back(ws);
     return rc == -EMSGSIZE ? WS_CLOSE_TOO_BIG : rc == -EBADMSG ? WS_CLOSE_BAD_DATA : rc;
