@@ -217,7 +217,8 @@ static void leave_at(struct talk *talk, const char *text, size_t size, bool unre
 static void resets_story(struct talk *talk)
 {
     static const char conversation[] = GET("/a") "POST /body HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
-                                       "Content-Length: 5\r\n\r\nhello" "POST /body HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                       "Content-Length: 5\r\n\r\nhello" "POST /body HTTP/1.1\r\nHost: h\r\n"
+                                       "Transfer-Encoding: chunked\r\n\r\n"
                                        "3\r\nabc\r\n0\r\nA: b\r\n\r\n" GET("/slow") GET("/z");
     size_t held = 0;
 
