@@ -4,7 +4,7 @@
 
 #include "talk.h"
 
-/* Says its path; "/slow" takes its time, "/body" says the body. */
+/* Says its path; "/slow" takes its time, "/held" waits for the story's event, "/body" says the body. */
 static int echo(td_http *http, void *arg)
 {
     const char *path = td_http_path(http);
@@ -12,6 +12,8 @@ static int echo(td_http *http, void *arg)
 
     if (strcmp(path, "/slow") == 0)
         td_sleep(td_ms(5));
+    if (strcmp(path, "/held") == 0)
+        td_event_wait(((struct talk *)arg)->arg);
     if (strcmp(path, "/body") == 0) {
         const char *body = td_http_body(http, &size);
 
@@ -276,17 +278,22 @@ static int drain(void *arg)
 
 static void drain_story(struct talk *talk)
 {
+    td_event *held = talk->arg;
+    td_stream *idle;
     td_scope scope;
 
+    td_event_init(held);
     say(talk, GET("/a"));
     hear(talk, "/a");
-    td_stream *idle = talk->client;
+    idle = talk->client;
     talk_connect(talk);
-    say(talk, GET("/slow"));
+    say(talk, GET("/held"));
     eventually(talk_stats(talk).leased == 1);
     td_scope_open(&scope);
     td_spawn(&scope, drain, talk);
-    hear(talk, "Connection: close\r\n\r\n/slow");
+    td_yield();
+    td_event_set(held);
+    hear(talk, "Connection: close\r\n\r\n/held");
     hear_the_end(talk);
     talk_leave(talk);
     talk->client = idle;
@@ -300,7 +307,7 @@ static void drain_story(struct talk *talk)
     hear_the_end(talk);
 }
 
-STORY(a_drain_ends_idle_connections_and_then_the_others, drain_story, .handler = echo)
+STORY(a_drain_ends_idle_connections_and_then_the_others, drain_story, .handler = echo, .arg = &(td_event){0})
 
 int main(void)
 {
