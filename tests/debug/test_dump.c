@@ -393,5 +393,7 @@ int main(void)
         cmocka_unit_test(without_a_loop_there_is_nothing_to_dump),
     };
 
+    signal(SIGQUIT, SIG_DFL);  /* shells start programs in the background with it ignored */
+    signal(SIGINT, SIG_DFL);
     return cmocka_run_group_tests_name("debug dump", tests, NULL, NULL);
 }
