@@ -258,7 +258,7 @@ int chat_serve(td_http *http, struct app *app, const char *room_name)
     if (!chat)
         return answer_error(http, 503, "Retry-After: 1\r\n", "out of memory");
     chat->refs = 1;
-    rc = td_ws_accept(http, &ws, &(td_ws_opts){.origins = app->options->origins});
+    rc = td_ws_accept(http, &ws, &(td_ws_opts){.origins = app->options->origins, .deflate = TD_WS_DEFLATE_SHARED});
     if (rc == 0) {
         session_open(&chat->member.session, app, ws);
         rc = room_join(app->rooms, room_name, name, &chat->member);

@@ -34,7 +34,8 @@ int echo_serve(td_http *http, struct app *app)
 {
     static const td_ws_handler handler = {.on_message = echo};
     int rc = td_ws_serve(http, &handler,
-                         &(td_ws_opts){.message_bytes_max = ECHO_MESSAGE_MAX, .origins = app->options->origins}, app);
+                         &(td_ws_opts){.message_bytes_max = ECHO_MESSAGE_MAX, .origins = app->options->origins,
+                                       .deflate = TD_WS_DEFLATE_SHARED}, app);
 
     return rc == -EPROTO ? 0 : rc;
 }

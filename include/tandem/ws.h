@@ -65,7 +65,7 @@ typedef struct td_ws_opts {
     void *authenticate_arg;
     td_ws_deflate deflate;       /* off */
     int deflate_window_bits;     /* 9 to 15: how far back matches may reach, and what memory that takes; 15, or 11 with OWN */
-    size_t deflate_bytes_min;    /* 1 KiB: smaller messages go as they are */
+    size_t deflate_bytes_min;    /* 1 KiB: smaller messages go as they are, and so do those of more than 128 KiB */
     bool shared_messages;        /* received messages lie in shared memory, ready for td_offload; td_shared_retain keeps one */
 } td_ws_opts;
 

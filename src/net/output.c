@@ -183,15 +183,22 @@ static void enqueued(td_stream *stream, struct block *block)
         loop_at_turn_end(stream->loop, &stream->flush);
 }
 
+static bool is_too_much(const td_stream *stream, const struct block *block, size_t bytes_max)
+{
+    size_t charge = stream_charge(stream) + STREAM_BLOCK_BYTES;
+
+    return stream->count > 0 && (charge > bytes_max || block->size > bytes_max - charge);
+}
+
 int stream_post(td_stream *stream, struct block *block, size_t bytes_max)
 {
     int rc;
 
-    if (stream->count > 0 && !stream->error && stream_charge(stream) + block->size > bytes_max) {
+    if (!stream->error && is_too_much(stream, block, bytes_max)) {
         rc = stream->loop->sched.forked ? -EOWNERDEAD : flush_now(stream);
         if (rc < 0)
             return rc;
-        if (stream->count > 0 && stream_charge(stream) + block->size > bytes_max)
+        if (is_too_much(stream, block, bytes_max))
             return -EBUSY;
     }
     rc = prepare(stream);
@@ -202,16 +209,10 @@ int stream_post(td_stream *stream, struct block *block, size_t bytes_max)
     return 0;
 }
 
-/* Blocks at the head that must stay as they are: those under way, or the one that has left in part. */
-static unsigned fixed(const td_stream *stream)
-{
-    return stream->sending ? stream->in_flight : stream->head_sent > 0;
-}
-
 int stream_post_first(td_stream *stream, struct block *block)
 {
     int rc = prepare(stream);
-    unsigned at = fixed(stream);
+    unsigned at = stream_fixed(stream);
 
     if (rc < 0 || block->size == 0)
         return rc;
@@ -224,7 +225,7 @@ int stream_post_first(td_stream *stream, struct block *block)
 
 size_t stream_drop_oldest(td_stream *stream)
 {
-    unsigned at = fixed(stream);
+    unsigned at = stream_fixed(stream);
     struct block *block;
     size_t size;
 
@@ -243,7 +244,7 @@ size_t stream_drop_oldest(td_stream *stream)
 
 void stream_drop_backlog(td_stream *stream, bool keep_last)
 {
-    unsigned keep = fixed(stream);
+    unsigned keep = stream_fixed(stream);
     struct block *last = NULL;
 
     if (keep_last && stream->count > keep)

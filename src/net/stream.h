@@ -119,6 +119,12 @@ static inline size_t stream_charge(const td_stream *stream)
     return stream->bytes + (size_t)stream->count * STREAM_BLOCK_BYTES;
 }
 
+/* How many blocks at the head must stay as they are: those under way, or the one that has left in part. */
+static inline unsigned stream_fixed(const td_stream *stream)
+{
+    return stream->sending ? stream->in_flight : stream->head_sent > 0;
+}
+
 /* Forgets queued blocks, except those that have left in part or are leaving, and the last one when keep_last is set. */
 void stream_drop_backlog(td_stream *stream, bool keep_last);
 

@@ -8,6 +8,8 @@
 #include "ws/connection.h"
 #include "ws/utf8.h"
 
+#define PACK_MAX (128 * 1024)  /* bytes: to compress more in one go takes longer than the loop may be held */
+
 bool ws_sends_keep(const td_ws *ws)
 {
     const struct ws_agreement *agreed = &ws->endpoint->agreed;
@@ -41,7 +43,7 @@ size_t ws_pack(td_ws *ws, const void *data, size_t size, const uint8_t **payload
     struct ws_deflater *deflater;
     ssize_t packed;
 
-    if (!ws->endpoint->agreed.deflate || size < ws->endpoint->opts.deflate_bytes_min)
+    if (!ws->endpoint->agreed.deflate || size < ws->endpoint->opts.deflate_bytes_min || size > PACK_MAX)
         return 0;
     deflater = deflater_of(ws);
     packed = deflater ? ws_deflate(deflater, data, size, payload) : 0;
