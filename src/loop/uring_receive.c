@@ -162,7 +162,7 @@ static void ended(struct uring_receive *self, struct io_receiver *receiver, int 
 void uring_receive_completed(struct uring_receive *self, const struct io_uring_cqe *cqe)
 {
     struct io_receiver *receiver = (struct io_receiver *)((uintptr_t)cqe->user_data & ~(uintptr_t)URING_TAGS);
-    bool over = !(cqe->flags & IORING_CQE_F_MORE);
+    bool over = !(cqe->flags & IORING_CQE_F_MORE), stopping = receiver->stopping;
     struct input *input = NULL;
 
     if (cqe->flags & IORING_CQE_F_BUFFER) {
@@ -176,9 +176,11 @@ void uring_receive_completed(struct uring_receive *self, const struct io_uring_c
         input->begin = 0;
         input->end = (uint32_t)cqe->res;
         context_memory_filled(input->bytes, (size_t)cqe->res);
-        if (over)
-            ended(self, receiver, -EAGAIN);  /* first, so that `came` may stop it, or find it over */
+        if (over && !stopping)
+            ended(self, receiver, -EAGAIN);  /* first, so that `came` may stop it where it waits now */
         receiver->came(receiver, input, cqe->res);
+        if (over && stopping)
+            ended(self, receiver, -EAGAIN);  /* last: nothing comes after its end */
         return;
     }
     if (input)

@@ -17,6 +17,7 @@
 
 #define QUEUE_FIRST 4
 #define WRITE_BLOCK_MAX (64 * 1024)
+#define FLUSH_BYTES (64 * 1024)  /* as much as this leaves before the turn's end, where it can: a burst is no slow peer */
 
 /* A task that waits for the queue to shrink to `bytes`. */
 struct sent_wait {
@@ -53,6 +54,7 @@ static void drop_first(td_stream *stream)
     stream->head_sent = 0;
     stream->head = (stream->head + 1) % stream->room;
     stream->count--;
+    stream->first_end -= stream->first_end > 0;
     block_release(block);
     if (stream->count > 0)
         return;
@@ -206,26 +208,45 @@ int stream_post(td_stream *stream, struct block *block, size_t bytes_max)
         return rc;
     *place(stream, stream->count) = block;
     enqueued(stream, block);
+    if (stream->bytes >= FLUSH_BYTES)
+        (void)flush_now(stream);
+    return 0;
+}
+
+/* The newest instead of the last that was posted first and has not left; its size is taken off, and the new one's added. */
+static int replace_first(td_stream *stream, struct block *block)
+{
+    struct block **at = place(stream, stream->first_end - 1);
+
+    stream->bytes += block->size - (*at)->size;
+    block_release(*at);
+    block->refs++;
+    *at = block;
     return 0;
 }
 
 int stream_post_first(td_stream *stream, struct block *block)
 {
     int rc = prepare(stream);
-    unsigned at = stream_fixed(stream);
+    unsigned fixed = stream_fixed(stream), at = stream_data_at(stream);
 
     if (rc < 0 || block->size == 0)
         return rc;
-    for (unsigned i = stream->count; i > at; i--)
-        *place(stream, i) = *place(stream, i - 1);
+    if (at - fixed >= STREAM_FIRST_MAX)
+        return replace_first(stream, block);
+    /* What is before it, which is little, moves; not what is behind. */
+    stream->head = (stream->head + stream->room - 1) % stream->room;
+    for (unsigned i = 0; i < at; i++)
+        *place(stream, i) = *place(stream, i + 1);
     *place(stream, at) = block;
+    stream->first_end = at + 1;
     enqueued(stream, block);
     return 0;
 }
 
 size_t stream_drop_oldest(td_stream *stream)
 {
-    unsigned at = stream_fixed(stream);
+    unsigned at = stream_data_at(stream);
     struct block *block;
     size_t size;
 
@@ -233,8 +254,9 @@ size_t stream_drop_oldest(td_stream *stream)
         return 0;
     block = *place(stream, at);
     size = block->size;
-    for (unsigned i = at + 1; i < stream->count; i++)
-        *place(stream, i - 1) = *place(stream, i);
+    for (unsigned i = at; i > 0; i--)
+        *place(stream, i) = *place(stream, i - 1);
+    stream->head = (stream->head + 1) % stream->room;
     stream->count--;
     stream->bytes -= size;
     block_release(block);
@@ -257,6 +279,7 @@ void stream_drop_backlog(td_stream *stream, bool keep_last)
     }
     if (last)
         *place(stream, stream->count++) = last;
+    stream->first_end = stream->first_end < keep ? stream->first_end : keep;
     wake_waiters(stream);
 }
 

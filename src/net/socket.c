@@ -2,8 +2,8 @@
 /*
  * The stream of a socket.
  *
- * Invariants: 1. A sender is taken from the loop exactly while `sending`. 2. When `closing`, the stream's owner is the task that
- * waits until nothing is under way.
+ * Invariants: 1. A sender is taken from the loop exactly while `sending`. 2. When `closing`, the stream's owner is a task that
+ * is parked until nothing is under way.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,8 +25,10 @@ static struct socket_stream *socket_of(td_stream *stream)
 
 static void wake_closer(struct socket_stream *socket)
 {
-    if (socket->stream.closing && !socket->receiver.armed && !socket->stream.sending)
-        task_unpark(socket->stream.owner, 0);
+    if (!socket->stream.closing || socket->receiver.armed || socket->stream.sending)
+        return;
+    socket->stream.closing = false;  /* once */
+    task_unpark(socket->stream.owner, 0);
 }
 
 static void came(struct io_receiver *receiver, struct input *input, int result)

@@ -85,22 +85,41 @@ static void read_on(td_stream *stream)
     stream->kind->read(stream, true);
 }
 
-/* A small piece that is not consumed at once does not keep one of the loop's buffers from the others. */
+/* A copy that keeps no buffer of the loop's from the others, with room for the next small pieces. */
 static struct input *without_home(struct input *input)
 {
-    struct input *copy = input_new(input->bytes + input->begin, input->end - input->begin);
+    uint32_t size = input->end - input->begin;
+    struct input *copy = input_new(NULL, size > KEEP_BYTES_MAX ? size : KEEP_BYTES_MAX);
 
     if (!copy)
         return input;
+    memcpy(copy->bytes, input->bytes + input->begin, size);
+    copy->end = size;
     input_free(input);
     return copy;
 }
 
-void stream_input_came(td_stream *stream, struct input *input)
+/* Adds a small piece to the last one, where it has room: who sends byte by byte is not to cost a buffer for each. */
+static bool join_last(td_stream *stream, struct input *input)
+{
+    struct input *last = stream->input_last;
+    uint32_t size = input->end - input->begin;
+
+    if (!stream->input || size > KEEP_BYTES_MAX || size > last->room - last->end)
+        return false;
+    memcpy(last->bytes + last->end, input->bytes + input->begin, size);
+    last->end += size;
+    input_free(input);
+    return true;
+}
+
+static void append(td_stream *stream, struct input *input)
 {
     uint32_t size = input->end - input->begin;
 
-    if (input->home && (stream->input ? size <= KEEP_BYTES_MAX : inbox_is_tight(input->home)))
+    if (join_last(stream, input))
+        return;
+    if (input->home && ((stream->input && size <= KEEP_BYTES_MAX) || inbox_is_tight(input->home)))
         input = without_home(input);
     input->next = NULL;
     if (stream->input)
@@ -108,6 +127,13 @@ void stream_input_came(td_stream *stream, struct input *input)
     else
         stream->input = input;
     stream->input_last = input;
+}
+
+void stream_input_came(td_stream *stream, struct input *input)
+{
+    uint32_t size = input->end - input->begin;
+
+    append(stream, input);
     stream->input_bytes += size;
     if (stream->reading && stream->input_bytes >= credit(stream)) {
         stream->reading = false;

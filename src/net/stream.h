@@ -53,6 +53,7 @@ struct td_stream {
     bool writing;                 /* a task is in td_stream_write: the queue waits */
     uint32_t head, count, room;
     uint32_t in_flight;
+    uint32_t first_end;           /* behind the last block that was posted first, counted from the head */
     int error;                    /* of sending; sticky */
     struct block **queue;         /* a ring of `room` places */
     size_t head_sent, bytes;      /* of the first block: are out; of all blocks: are not */
@@ -110,7 +111,12 @@ td_case stream_on_gone(td_stream *stream);
  */
 int stream_post(td_stream *stream, struct block *block, size_t bytes_max);
 
-/* The same ahead of all that is queued, though behind a block that has left in part; no bound. For control frames. */
+/*
+ * The same ahead of all that was queued by stream_post, though behind a block that has left in part: for control frames. Of
+ * those that were posted like this, STREAM_FIRST_MAX may wait; then the newest takes the place of the last. Returns 0, or an
+ * error as above.
+ */
+#define STREAM_FIRST_MAX 16
 int stream_post_first(td_stream *stream, struct block *block);
 
 /* Bytes that the queue is charged with against a bound; 0 exactly when nothing is queued. */
@@ -125,10 +131,18 @@ static inline unsigned stream_fixed(const td_stream *stream)
     return stream->sending ? stream->in_flight : stream->head_sent > 0;
 }
 
+/* Where the blocks begin that may give way: behind those, and what was posted first. */
+static inline unsigned stream_data_at(const td_stream *stream)
+{
+    unsigned at = stream_fixed(stream);
+
+    return at > stream->first_end ? at : stream->first_end;
+}
+
 /* Forgets queued blocks, except those that have left in part or are leaving, and the last one when keep_last is set. */
 void stream_drop_backlog(td_stream *stream, bool keep_last);
 
-/* Forgets the oldest block that has not begun to leave. Returns its size, 0 when there is none. */
+/* Forgets the oldest block from stream_data_at on. Returns its size, 0 when there is none. */
 size_t stream_drop_oldest(td_stream *stream);
 
 /*

@@ -212,7 +212,7 @@ static int post_within(td_ws *ws, struct block *block)
 static bool drop_oldest(td_ws *ws)
 {
     td_stream *stream = ws->stream;
-    uint32_t first = stream_fixed(stream);
+    uint32_t first = stream_data_at(stream);
 
     if (first == stream->count || !is_data(queued(stream, first)))
         return false;

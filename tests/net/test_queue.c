@@ -282,10 +282,102 @@ static void a_gentle_close_does_not_wait_for_ever(void **state)
     assert_int_equal(run(state, silent_peer, NULL), 0);
 }
 
+static void post_letters(td_stream *stream, const char *letters, bool first)
+{
+    for (; *letters; letters++) {
+        struct block *block = block_new(1);
+
+        block->bytes[0] = (unsigned char)*letters;
+        expect_int(first ? stream_post_first(stream, block) : stream_post(stream, block, SIZE_MAX), 0);
+        block_release(block);
+    }
+}
+
+static void expect_letters(td_stream *stream, const char *letters)
+{
+    char bytes[100];
+    size_t size = strlen(letters), got = 0;
+
+    while (got < size) {
+        ssize_t n = td_stream_read(stream, bytes + got, size - got);
+
+        if (!expect(n > 0))
+            return;
+        got += (size_t)n;
+    }
+    bytes[got] = '\0';
+    expect_text(bytes, letters);
+}
+
+static int post_first(void *arg)
+{
+    struct pair pair;
+
+    if (!pair_open(&pair))
+        return -EIO;
+    post_letters(pair.near, "xyz", false);
+    post_letters(pair.near, "abc", true);
+    post_letters(pair.near, "w", false);
+    post_letters(pair.near, "d", true);
+    expect_letters(pair.far, "abcdxyzw");
+    post_letters(pair.near, "xyz", false);
+    post_letters(pair.near, "ab", true);
+    expect_int((long long)stream_drop_oldest(pair.near), 1);
+    post_letters(pair.near, "c", true);
+    expect_letters(pair.far, "abcyz");
+    post_letters(pair.near, "x", false);
+    post_letters(pair.near, "abcdefghijklmnopqrst", true);   /* no more than 16 wait: the newest is the last of them */
+    expect_letters(pair.far, "abcdefghijklmnotx");
+    post_letters(pair.near, "a", true);
+    post_letters(pair.near, "x", false);
+    stream_drop_backlog(pair.near, true);
+    post_letters(pair.near, "b", true);
+    expect_letters(pair.far, "bx");
+    expect_int((long long)stream_charge(pair.near), 0);
+    pair_close(&pair);
+    return 0;
+}
+
+static void what_is_posted_first_leaves_first_and_in_order(void **state)
+{
+    assert_int_equal(run(state, post_first, NULL), 0);
+}
+
+static int post_a_burst(void *arg)
+{
+    struct pair pair;
+    struct block *block = block_new(3000);
+    unsigned char bytes[3000];
+    size_t got = 0;
+
+    memset(block->bytes, 'x', block->size);
+    if (!pair_open(&pair))
+        return -EIO;
+    for (int i = 0; i < 200; i++)   /* in one turn; the sockets have room for all of it */
+        expect_int(stream_post(pair.near, block, 256 * 1024), 0);
+    block_release(block);
+    while (got < 600000) {
+        ssize_t n = td_stream_read(pair.far, bytes, sizeof bytes);
+
+        if (!expect(n > 0))
+            break;
+        got += (size_t)n;
+    }
+    pair_close(&pair);
+    return 0;
+}
+
+static void a_burst_is_no_slow_peer(void **state)
+{
+    assert_int_equal(run(state, post_a_burst, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(blocks_leave_in_their_order_by_reference), ON_BOTH(a_full_queue_refuses),
+        ON_BOTH(blocks_leave_in_their_order_by_reference),
+        ON_BOTH(what_is_posted_first_leaves_first_and_in_order),
+        ON_BOTH(a_burst_is_no_slow_peer), ON_BOTH(a_full_queue_refuses),
         ON_BOTH(a_queue_is_refilled_as_it_empties), ON_BOTH(a_broken_stream_tells_who_waits_and_forgets_its_queue),
         ON_BOTH(a_dropped_backlog_keeps_what_has_begun_to_leave), ON_BOTH(waiting_for_a_queue_can_be_cancelled),
         ON_BOTH(a_gentle_close_lets_the_last_words_through), ON_BOTH(a_gentle_close_does_not_wait_for_ever),

@@ -230,6 +230,32 @@ static void bytes_can_be_put_back(void **state)
     assert_int_equal(run_either(state, put_back), 0);
 }
 
+static int drip(void *arg)
+{
+    struct pair pair;
+    unsigned pieces = 0;
+
+    if (!pair_open(&pair))
+        return -EIO;
+    expect_int(td_stream_write(pair.far, "0", 1), 1);
+    expect_int(stream_wait_input(pair.near), 1);
+    for (unsigned i = 1; i < 400; i++) {
+        expect_int(td_stream_write(pair.far, "x", 1), 1);
+        eventually(pair.near->input_bytes == i + 1);
+    }
+    for (const struct input *at = pair.near->input; at; at = at->next)
+        pieces++;
+    expect_int(pieces, 1);
+    pair_close(&pair);
+    return 0;
+}
+
+/* The credit counts bytes; each of them is not to cost a buffer. */
+static void bytes_that_drip_lie_together(void **state)
+{
+    assert_int_equal(run_either(state, drip), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +264,7 @@ int main(void)
         ON_BOTH(a_callback_hears_of_all_that_comes_and_of_its_end),
         ON_BOTH(a_stream_may_be_closed_while_bytes_come),
         ON_BOTH(bytes_can_be_put_back),
+        ON_BOTH(bytes_that_drip_lie_together),
     };
 
     return cmocka_run_group_tests_name("net receive", tests, NULL, NULL);
