@@ -61,22 +61,26 @@ static const struct {
     const char *path;
     bool prefix;          /* the path goes on behind it */
     bool always;          /* answered while draining, too */
+    bool websocket;       /* CONNECT goes with GET, too */
     const char *method;   /* HEAD goes with GET */
     int (*answer)(td_http *http, struct app *app);
 } routes[] = {
-    {"/", false, false, "GET", page_answer},
-    {"/web/", true, false, "GET", page_answer},
-    {"/healthz", false, true, "GET", health_answer},
-    {"/readyz", false, true, "GET", ready_answer},
-    {"/metrics", false, true, "GET", metrics_answer},
-    {"/compute", false, false, "POST", compute_answer},
-    {"/echo", false, false, "GET", echo_serve},
-    {"/chat/", true, false, "GET", chat_answer},
-    {"/audio", false, false, "GET", audio_serve},
+    {"/", false, false, false, "GET", page_answer},
+    {"/web/", true, false, false, "GET", page_answer},
+    {"/healthz", false, true, false, "GET", health_answer},
+    {"/readyz", false, true, false, "GET", ready_answer},
+    {"/metrics", false, true, false, "GET", metrics_answer},
+    {"/compute", false, false, false, "POST", compute_answer},
+    {"/echo", false, false, true, "GET", echo_serve},
+    {"/chat/", true, false, true, "GET", chat_answer},
+    {"/audio", false, false, true, "GET", audio_serve},
 };
 
-static bool method_fits(const char *method, const char *allowed)
+/* Over HTTP/2 a WebSocket is asked for with CONNECT (RFC 8441, 4); the server lets no other CONNECT through. */
+static bool method_fits(const char *method, const char *allowed, bool websocket)
 {
+    if (websocket && strcmp(method, "CONNECT") == 0)
+        return true;
     return strcmp(method, allowed) == 0 || (strcmp(method, "HEAD") == 0 && strcmp(allowed, "GET") == 0);
 }
 
@@ -90,7 +94,7 @@ int route(td_http *http, void *arg)
 
         if (routes[i].prefix ? strncmp(path, routes[i].path, length) != 0 : strcmp(path, routes[i].path) != 0)
             continue;
-        if (!method_fits(td_http_method(http), routes[i].method))
+        if (!method_fits(td_http_method(http), routes[i].method, routes[i].websocket))
             return answer_error(http, 405, strcmp(routes[i].method, "GET") == 0 ? "Allow: GET, HEAD\r\n" : "Allow: POST\r\n",
                                 "this endpoint does not take that method");
         if (app->draining && !routes[i].always)

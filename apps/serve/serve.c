@@ -176,6 +176,10 @@ static int with_pools(struct serve *serve)
     return rc;
 }
 
+/* For whom there is no descriptor. Over TLS it would be noise. */
+static const char no_room[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+                              "Content-Length: 0\r\n\r\n";
+
 static const char *listen_advice(int rc)
 {
     switch (rc) {
@@ -195,8 +199,13 @@ static int serve_main(void *arg)
     struct serve *serve = arg;
     td_listen_opts opts = {.share_port = serve->options->workers > 1};
     td_scope limit;
-    int rc = td_listen(&serve->listener, serve->options->listen, &opts);
+    int rc;
 
+    if (serve->options->certificate_count == 0) {
+        opts.farewell = no_room;
+        opts.farewell_size = sizeof no_room - 1;
+    }
+    rc = td_listen(&serve->listener, serve->options->listen, &opts);
     if (rc < 0) {
         td_log(TD_LOG_ERROR, "cannot listen on %s: %s\n        %s", serve->options->listen, td_strerror(rc), listen_advice(rc));
         return rc;

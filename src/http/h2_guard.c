@@ -10,6 +10,7 @@
 
 /* RFC 9113, 6 */
 enum frame_type { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION };
+enum { PROTOCOL_ERROR = 0x1, STREAM_CLOSED = 0x5 };   /* 7 */
 enum frame_flag { END_STREAM = 0x1, ACK = 0x1, END_HEADERS = 0x4, PADDED = 0x8 };
 
 struct rule {
@@ -91,13 +92,40 @@ static enum h2_brake block_goes_on(struct h2_guard *guard, uint32_t size, unsign
     return size == 0 && !(flags & END_HEADERS) ? h2_guard_count(guard, H2_EMPTY, now) : H2_CALM;
 }
 
+/* RFC 9113, 5.1 and 5.1.1: who resets a stream sends no more on it, and numbers rise. Returns the connection's error, or 0. */
+static uint32_t misplaced(struct h2_guard *guard, unsigned type, uint32_t id)
+{
+    if (type == PRIORITY)
+        return id == 0 ? PROTOCOL_ERROR : 0;
+    if (type == RST_STREAM)
+        guard->reset[guard->resets++ % H2_RESETS_KEPT] = id;
+    if (type != HEADERS && type != DATA)
+        return 0;
+    for (unsigned i = 0; i < guard->resets && i < H2_RESETS_KEPT; i++)
+        if (guard->reset[i] == id)
+            return STREAM_CLOSED;
+    if (type == DATA)
+        return 0;
+    if (id >= guard->gap_begin && id < guard->gap_end)
+        return PROTOCOL_ERROR;
+    if (id > guard->last_id + 2) {
+        guard->gap_begin = guard->last_id + 1;
+        guard->gap_end = id;
+    }
+    if (id > guard->last_id)
+        guard->last_id = id;
+    return 0;
+}
+
 static enum h2_brake judge(struct h2_guard *guard, td_time now)
 {
     const unsigned char *header = guard->header;
     uint32_t size = (uint32_t)header[0] << 16 | (uint32_t)header[1] << 8 | header[2];
+    uint32_t id = (uint32_t)header[5] << 24 | (uint32_t)header[6] << 16 | (uint32_t)header[7] << 8 | header[8];
     unsigned type = header[3], flags = header[4];
 
     guard->skip = size;
+    guard->error = misplaced(guard, type, id & INT32_MAX);
     switch (type) {
     case DATA:
         guard->pad_next = (flags & PADDED) && !(flags & END_STREAM) && size > 0;
@@ -128,7 +156,7 @@ enum h2_brake h2_guard_look(struct h2_guard *guard, const uint8_t *bytes, size_t
 {
     enum h2_brake brake = H2_CALM;
 
-    while (size > 0 && brake == H2_CALM) {
+    while (size > 0 && brake == H2_CALM && !guard->error) {
         size_t step = guard->skip < size ? guard->skip : size;
 
         if (guard->pad_next) {

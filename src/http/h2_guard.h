@@ -3,7 +3,8 @@
  * The brakes of an HTTP/2 connection: what a peer may do only so often, since doing it costs it less than it costs us.
  *
  * A guard reads the frames' headers ahead of the library that interprets them, so it sees every frame: those that are ignored,
- * too, and the parts of a header block, which come as one to everybody else. Each brake is a bucket of tokens that fills with
+ * too, and the parts of a header block, which come as one to everybody else. So it is here that frames are found which the
+ * library ignores and RFC 9113 calls an error of the connection. Each brake is a bucket of tokens that fills with
  * time, and counts. It knows no socket, no library and no clock. docs/decisions/0034-http2.md says why the numbers are what
  * they are.
  */
@@ -35,6 +36,8 @@ struct h2_bucket {
     td_time filled_at;
 };
 
+#define H2_RESETS_KEPT 16   /* the latest; what comes behind older ones is ignored */
+
 struct h2_guard {
     struct h2_bucket buckets[H2_BRAKES];
     uint64_t counts[H2_BRAKES];     /* how often each thing was done */
@@ -43,6 +46,11 @@ struct h2_guard {
     unsigned have;                  /* of header */
     uint32_t skip;                  /* bytes to come that are no frame's header: the preface, then payloads */
     uint32_t block_bytes, pieces;   /* of the header block that is coming */
+    uint32_t error;                 /* RFC 9113's code, once a frame came where none may; else 0 */
+    uint32_t last_id;               /* the highest stream that was opened */
+    uint32_t gap_begin, gap_end;    /* streams from the first to before the second were passed over, and are closed */
+    uint32_t reset[H2_RESETS_KEPT]; /* by the client */
+    unsigned resets;
     bool pad_next;                  /* the next byte says how much of the payload is padding */
     bool fresh;                     /* no time is known yet */
 };
@@ -50,7 +58,10 @@ struct h2_guard {
 /* For a connection that begins with the client's preface. `head_bytes_max` is what a header list may have. */
 void h2_guard_init(struct h2_guard *guard, size_t head_bytes_max);
 
-/* Looks at bytes that came at `now`. Returns H2_CALM, or the first brake that they pull: then the rest was not looked at. */
+/*
+ * Looks at bytes that came at `now`. Returns H2_CALM, or the first brake that they pull: then the rest was not looked at.
+ * Nor was it when `error` is set, which ends the connection, too.
+ */
 enum h2_brake h2_guard_look(struct h2_guard *guard, const uint8_t *bytes, size_t size, td_time now);
 
 /* One more of the things that only others can see: H2_MADE_RESET, H2_HEADERS. Returns as above. */

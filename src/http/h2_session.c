@@ -80,6 +80,8 @@ static int keep_field(struct h2_stream *stream, nghttp2_vec name, nghttp2_vec va
 
     if (stream->told)
         return head_add(&stream->trailers, key, name.len, text, value.len);
+    if (http_same(key, name.len, ":path") && memchr(text, '#', value.len))
+        return -EINVAL;     /* RFC 9113, 8.3.1: path and query, and no fragment */
     if (name.len > 0 && *key == ':')
         return head_add(&stream->pseudo, key, name.len, text, value.len);
     rc = start_head(stream);
@@ -368,10 +370,12 @@ int h2_session_receive(struct h2_session *session, const uint8_t *bytes, size_t 
         return -EPROTO;
     session->now = now;
     pull_brake(session, h2_guard_look(&session->guard, bytes, size, now));
-    if (session->brake == H2_CALM)
+    if (session->brake == H2_CALM && !session->guard.error)
         used = nghttp2_session_mem_recv(session->inner, bytes, size);
     if (session->brake != H2_CALM)
         h2_session_fail(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    else if (session->guard.error)
+        h2_session_fail(session, session->guard.error);
     else if (used < 0)
         h2_session_fail(session, code_of(used));
     return session->failed ? -EPROTO : 0;

@@ -219,12 +219,22 @@ int64_t http_content_length(const struct http_head *head)
     return length > INT64_MAX ? INT64_MAX : (int64_t)length;
 }
 
+/* RFC 3986, 2.1: behind each "%" are two digits. */
+static bool escapes_are_whole(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (text[i] == '%' && (size - i < 3 || strspn(text + i + 1, "0123456789abcdefABCDEF") < 2))
+            return false;
+    return true;
+}
+
 /*
  * RFC 9110, 7.2: uri-host [ ":" port ], by RFC 3986, 3.2.2, without user information. Two Hosts are joined by ", ", whose
  * space is not allowed.
  */
 static bool names_one_host(const char *host)
 {
+    unsigned port = 0;
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%";
     size_t size;
 
@@ -235,13 +245,14 @@ static bool names_one_host(const char *host)
         size++;
     } else {
         size = strspn(host, allowed);
-        if (size == 0 && *host != '\0')
+        if ((size == 0 && *host != '\0') || !escapes_are_whole(host, size))
             return false;
     }
     host += size;
     if (*host == ':')
-        host += 1 + strspn(host + 1, "0123456789");
-    return *host == '\0';
+        for (host++; *host >= '0' && *host <= '9' && port <= UINT16_MAX; host++)
+            port = 10 * port + (unsigned)(*host - '0');
+    return *host == '\0' && port <= UINT16_MAX;
 }
 
 /* RFC 9112, 6.1 and 6.3: a body has one length, and who could read another is refused. */

@@ -6,7 +6,7 @@ import struct
 import sys
 import time
 
-from talk import BINARY, CLOSE, TEXT, check, equal, main, settled, waits
+from talk import BINARY, CLOSE, TEXT, check, equal, main, settled
 from talk import frame as ws_frame
 from test_h2 import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, REQUEST, RST_STREAM, SETTINGS, Peer, ask,
                      frame, setting, window, without)
@@ -140,7 +140,6 @@ class Tunnel:
         check(kind != RST_STREAM, f'reset: {payload!r}')
 
 
-@waits('serve to let CONNECT to its WebSockets (FOUND, tls 1)')
 def websocket_comes_over_http_2(run):
     with run.serve('--pool', '1') as server, Peer(server) as peer:
         equal(peer.settings.get(8), 1, 'SETTINGS_ENABLE_CONNECT_PROTOCOL')

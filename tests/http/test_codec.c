@@ -127,6 +127,9 @@ static void requests_follow_each_other(void **state)
         {"after a chunked one", TEXT("PUT /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
                                      "GET /b HTTP/1.1\r\n" HOST "\r\n"), "PUT /a x;GET /b ;"},
         {"an empty line in between (RFC 9112, 2.2)", TEXT(GET "\r\n\r\n" GET "\r\n"), "GET / ;GET / ;"},
+        {"every sign that a name may have", TEXT(GET "!#$%&'*+-.^_`|~09azAZ: y\r\n\r\n"), "GET / ;"},
+        {"the last port, and one that is left out", TEXT("GET / HTTP/1.1\r\nHost: %4a:065535\r\n\r\n"
+                                                        "GET / HTTP/1.1\r\nHost: h:\r\n\r\n"), "GET / ;GET / ;"},
         {"HTTP/1.0 needs no Host", TEXT("GET /a HTTP/1.0\r\n\r\nGET /b HTTP/1.0\r\n\r\n"), "GET /a ;GET /b ;"},
         {"the last one incomplete", TEXT("GET /a HTTP/1.1\r\n" HOST "\r\nGET /b HTT"), "GET /a ;"},
         {"every form of target", TEXT("GET http://h/a?b HTTP/1.1\r\n" HOST "\r\nOPTIONS * HTTP/1.1\r\n" HOST "\r\n"),
@@ -293,6 +296,10 @@ static void wrong_heads_are_refused(void **state)
         {"a port that is none", TEXT("GET / HTTP/1.1\r\nHost: h:8o\r\n\r\n"), "!400"},
         {"a Host with two ports", TEXT("GET / HTTP/1.1\r\nHost: h:80:81\r\n\r\n"), "!400"},
         {"a Host with a comma and a space", TEXT("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"), "!400"},
+        {"a Host with half an escape", TEXT("GET / HTTP/1.1\r\nHost: %4\r\n\r\n"), "!400"},
+        {"a Host with an escape that is none", TEXT("GET / HTTP/1.1\r\nHost: %zz\r\n\r\n"), "!400"},
+        {"a port past all ports", TEXT("GET / HTTP/1.1\r\nHost: h:65536\r\n\r\n"), "!400"},
+        {"a port that no number holds", TEXT("GET / HTTP/1.1\r\nHost: h:99999999999999\r\n\r\n"), "!400"},
         {"an IPv6 Host that is not closed", TEXT("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n"), "!400"},
         {"a target in absolute form with a user", TEXT("GET http://u@h/ HTTP/1.1\r\n" HOST "\r\n"), "!400"},
         {"a name in brackets", TEXT(GET "[A]: b\r\n\r\n"), "!400"},

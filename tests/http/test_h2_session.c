@@ -277,6 +277,7 @@ static void malformed_requests_are_reset(void **state)
         GET "content-length\n5\n",
         GET "content-length\n5\ncontent-length\n5\n",
         GET ":protocol\nwebsocket\n",
+        ":method\nGET\n:scheme\nhttp\n:path\n/#x\n:authority\nh\n",
     };
 
     for (size_t i = 0; i < COUNT(malformed); i++) {
@@ -291,6 +292,64 @@ static void malformed_requests_are_reset(void **state)
         finish(state);
         begin(state);
     }
+}
+
+/* RFC 9113, 5.1, 5.1.1 and 6.3: frames that nghttp2 ignores, and that end the connection all the same. */
+static void frames_where_none_may_come_end_it(void **state)
+{
+    static const struct {
+        int type, reset_first;
+        uint32_t first, second;
+        uint32_t code;
+    } cases[] = {
+        {PRIORITY, false, 1, 0, NGHTTP2_PROTOCOL_ERROR},
+        {HEADERS, false, 5, 3, NGHTTP2_PROTOCOL_ERROR},
+        {HEADERS, true, 1, 1, NGHTTP2_STREAM_CLOSED},
+        {DATA, true, 1, 1, NGHTTP2_STREAM_CLOSED},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct world *world = *state;
+        struct bytes bytes = greeting();
+
+        world->answers = false;
+        put_headers(&bytes, cases[i].first, 0, POST);
+        if (cases[i].reset_first)
+            put_word(&bytes, RST, 0, cases[i].first, NGHTTP2_CANCEL);
+        assert_int_equal(send_all(world, &bytes), 0);
+        if (cases[i].type == HEADERS)
+            put_headers(&bytes, cases[i].second, END_STREAM, GET);
+        else
+            put_frame(&bytes, cases[i].type, 0, cases[i].second, "12345", 5);
+        if (send_all(world, &bytes) != -EPROTO || !world->heard.has_goaway || world->heard.goaway != cases[i].code)
+            fail_msg("case %zu is taken: %u", i, world->heard.goaway);
+        finish(state);
+        begin(state);
+    }
+}
+
+/* What crosses our own reset, trailers after later streams, and priorities of streams that are gone: none of it is an error. */
+static void frames_that_cross_ours_are_none_of_these(void **state)
+{
+    struct world *world = *state;
+    struct bytes bytes = greeting();
+
+    world->answers = false;
+    put_headers(&bytes, 1, 0, POST);
+    assert_int_equal(send_all(world, &bytes), 0);
+    h2_stream_reset(world->stream, NGHTTP2_CANCEL);
+    take_output(world);
+    put_frame(&bytes, DATA, 0, 1, "12345", 5);
+    put_headers(&bytes, 1, END_STREAM, "x\ny\n");
+    put_headers(&bytes, 3, 0, POST);
+    put_headers(&bytes, 7, 0, POST);
+    put_headers(&bytes, 3, END_STREAM, "x\ny\n");
+    put_word(&bytes, RST, 0, 7, NGHTTP2_CANCEL);
+    put_frame(&bytes, PRIORITY, 0, 7, "\0\0\0\0\1", 5);
+    assert_int_equal(send_all(world, &bytes), 0);
+    assert_int_equal(world->requests, 3);
+    assert_int_equal(world->ends, 1);
+    assert_false(world->heard.has_goaway);
 }
 
 static void the_same_host_twice_is_one_host(void **state)
@@ -471,6 +530,8 @@ int main(void)
         CASE(an_answer_waits_for_window_and_for_its_owner),
         CASE(who_is_answered_early_may_be_told_to_stop),
         CASE(malformed_requests_are_reset),
+        CASE(frames_where_none_may_come_end_it),
+        CASE(frames_that_cross_ours_are_none_of_these),
         CASE(the_same_host_twice_is_one_host),
         CASE(bodies_have_the_length_they_are_said_to_have),
         CASE(a_head_that_is_too_large_is_refused_with_431),
