@@ -194,6 +194,15 @@ static void draining(struct http_place *place)
     say_goodbye(connection);
 }
 
+static void shed(struct http_watch *watch)
+{
+    struct connection *connection = container_of(watch, struct connection, watch);
+
+    http_place_uncount(&connection->place);
+    unpark(connection);
+    say_goodbye(connection);
+}
+
 static struct connection *new_connection(td_http_server *server, td_stream *stream, bool refused)
 {
     struct connection *connection = calloc(1, sizeof *connection);
@@ -203,6 +212,7 @@ static struct connection *new_connection(td_http_server *server, td_stream *stre
     connection->stream = stream;
     connection->refused = refused;
     connection->watch.overdue = overdue;
+    connection->watch.shed = shed;
     list_init(&connection->watch.link);
     connection->place.cancelled = cancelled;
     connection->place.draining = draining;
@@ -256,16 +266,15 @@ int connection_refuse(td_http_server *server, td_stream *stream)
 bool connection_shed(td_http_server *server)
 {
     struct td_list *first = server->watched[HTTP_NEXT_REQUEST].next;
-    struct connection *connection;
+    struct http_watch *watch;   /* of a connection in whatever protocol */
 
     if (first == &server->watched[HTTP_NEXT_REQUEST])
         return false;
-    connection = container_of(first, struct connection, watch.link);
-    if (td_now() - connection->watch.since < SHED_AFTER_NS)
+    watch = container_of(first, struct http_watch, link);
+    if (td_now() - watch->since < SHED_AFTER_NS)
         return false;
     server->stats.shed++;
-    http_place_uncount(&connection->place);
-    unpark(connection);
-    say_goodbye(connection);
+    http_watch_end(watch);
+    watch->shed(watch);
     return true;
 }

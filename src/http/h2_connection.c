@@ -223,6 +223,16 @@ static void overdue(struct http_watch *watch)
         close_if_left(connection);
 }
 
+/* It has idled longest, and makes way for another. */
+static void shed(struct http_watch *watch)
+{
+    struct h2_connection *connection = container_of(watch, struct h2_connection, watch);
+
+    http_place_uncount(&connection->place);
+    h2_session_fail(connection->session, NGHTTP2_NO_ERROR);
+    h2_connection_flush(connection);
+}
+
 /* Whether the peer is there: it answers a ping, at least, in time. */
 static bool peer_is_there(struct h2_connection *connection, td_time now)
 {
@@ -319,6 +329,7 @@ int h2_connection_start(struct http_place *place, td_stream *stream)
     connection->stream = stream;
     connection->heard_at = td_now();
     connection->watch.overdue = overdue;
+    connection->watch.shed = shed;
     list_init(&connection->watch.link);
     timer_init(&connection->tick, tick);
     list_init(&connection->flush.link);

@@ -68,6 +68,7 @@ struct http_watch {
     struct td_list link;       /* list_init it first */
     td_time since;
     void (*overdue)(struct http_watch *watch);  /* called once, from the loop; the watch is over by then */
+    void (*shed)(struct http_watch *watch);     /* likewise, from a task: make way for another, who idle in HTTP_NEXT_REQUEST */
 };
 
 /* Begins to wait; what it waited for before is over. */

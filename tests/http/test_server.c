@@ -270,6 +270,31 @@ static void limit_story(struct talk *talk)
 
 STORY_IN_NO_TIME(beyond_the_limit_it_is_503_or_who_idles_gives_way, limit_story, .handler = echo, .opts.connections_max = 2)
 
+/* So does a connection of HTTP/2, which idles in the same list. */
+static void limit_of_h2_story(struct talk *talk)
+{
+    static const char request[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                                  "\0\0\0\4\0\0\0\0\0"                                    /* SETTINGS */
+                                  "\0\0\6\1\5\0\0\0\1\x82\x86\x84\x41\1h";                  /* HEADERS: GET / */
+    td_stream *first = talk->client;
+
+    expect_int(td_stream_write(first, request, sizeof request - 1), (ssize_t)sizeof request - 1);
+    eventually(talk_stats(talk).requests == 1);
+    td_sleep(td_sec(6));
+    talk_connect(talk);
+    say(talk, GET("/b"));
+    hear(talk, "/b");
+    expect_int(talk_stats(talk).shed, 1);
+    expect_int(talk_stats(talk).refused, 0);
+    talk_leave(talk);
+    talk->client = first;
+    talk->ended = false;
+    talk->size = 0;
+    hear_the_end(talk);
+}
+
+STORY_IN_NO_TIME(beyond_the_limit_idle_http2_gives_way_too, limit_of_h2_story, .handler = echo, .opts.connections_max = 1)
+
 static int drain(void *arg)
 {
     td_http_server_drain(((struct talk *)arg)->server);
@@ -323,6 +348,7 @@ int main(void)
         ON_BOTH(who_waits_has_no_task),
         ON_BOTH(a_client_may_leave_at_each_byte),
         ON_BOTH(beyond_the_limit_it_is_503_or_who_idles_gives_way),
+        ON_BOTH(beyond_the_limit_idle_http2_gives_way_too),
         ON_BOTH(a_drain_ends_idle_connections_and_then_the_others),
     };
 
