@@ -22,8 +22,6 @@
 #define TICK_MIN 5000000
 #define GOODBYE_NS 1000000000
 
-static void end(struct h2_connection *connection, bool broken);
-
 static td_http_server *server_of(const struct h2_connection *connection)
 {
     return connection->place.server;

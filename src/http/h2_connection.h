@@ -24,7 +24,7 @@ struct h2_connection {
     td_time moved_at;             /* when output last left, or there was none */
     size_t charge;                /* of the stream, at the last look */
     bool taking;                  /* input: not again from inside */
-    bool pinged, broken, closing, ended;
+    bool pinged, broken, closing;
 };
 
 /* How a stream begins: with the preface of HTTP/2 (RFC 9113, 3.4), with something else, or both is possible still. */

@@ -29,7 +29,7 @@ struct h2_limits {
 
 /* One request and its answer. The session's until `gone`, and its owner's too while that holds it. */
 struct h2_stream {
-    struct h2_session *session;   /* NULL once that is closed */
+    struct h2_session *session;   /* not to be touched once it is over */
     struct td_list link;          /* in session->streams */
     void *owner;                  /* whoever serves it */
     struct http_head pseudo;      /* what the request's pseudo-fields say, as fields: ":method", ":scheme", ":protocol"... */
