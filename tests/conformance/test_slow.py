@@ -91,7 +91,7 @@ def silent_ones_are_let_go(run):
 
 def slow_readers_are_let_go(run):
     """An answer of 64 MiB that nobody reads costs no memory, and its connection ends."""
-    with Server(PEER, run.backend, '--send-ms', '500') as server:
+    with Server(PEER, run.backend, '--send-ms', '2000') as server:
         before = server.rss_kib()
         held = [Connection(server, receive_buffer=4096) for _ in range(20)]
         for raw in held:
