@@ -7,7 +7,7 @@ import sys
 
 from talk import BINARY, CONTINUATION, PING, TEXT, Connection, check, close_frame, equal, frame, handshake, main, settled, wait_until
 
-GROWTH_KIB = 3072
+GROWTH_KIB = 6144   # stacks of as many tasks as were at work at once, and what malloc keeps: more on a busy machine
 BODY = b'{"op":"primes","n":10}'
 HTTP = (b'GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n'
         b'POST /compute HTTP/1.1\r\nHost: h\r\nContent-Length: 22\r\n\r\n' + BODY +
