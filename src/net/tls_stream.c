@@ -322,11 +322,12 @@ static void tls_close(td_stream *base)
     tls_push(lower);
     if (base->bytes == stream->under_way && lower->count == 0 && say_end(stream) == 0)
         tls_push(lower);
+    base->reading = false;
+    list_remove(&stream->pump.link);  /* closing the lower one may wait, and the turn's ends run meanwhile */
     SSL_set_shutdown(stream->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);  /* or the session would count as damaged */
     SSL_free(stream->ssl);
     ERR_clear_error();
     td_stream_close(lower);
-    list_remove(&stream->pump.link);
     stream_fini(base);
     tls_release(stream->tls);
     free(stream);

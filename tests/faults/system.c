@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <linux/futex.h>
 #include <netdb.h>
 #include <openssl/evp.h>

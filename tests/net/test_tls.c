@@ -318,6 +318,39 @@ static void a_cancelled_write_says_how_much(void **state)
     assert_int_equal(run(state, write_cancelled, NULL), 0);
 }
 
+static void take_everything(td_stream *stream)
+{
+    size_t size;
+
+    (void)stream_peek(stream, &size);
+    stream_consume(stream, size);
+}
+
+/* More was there than one go decrypts, so the rest is due at the turn's end: the close's own wait has such ends, too. */
+static int close_before_the_rest(void *arg)
+{
+    td_tls *server = server_tls("server", (td_tls_server_opts){0}), *client = client_tls((td_tls_client_opts){0});
+    struct pair pair;
+
+    (void)arg;
+    if (!tls_pair_open(&pair, client, server))
+        return -EIO;
+    expect_int(td_stream_write(pair.near, "ab", 2), 2);
+    stream_on_input(pair.far, take_everything, NULL);
+    loop_at_turn_end(pair.far->loop, &container_of(pair.far, struct tls_stream, base)->pump);
+    td_stream_close(pair.far);
+    pair.far = NULL;
+    pair_close(&pair);
+    td_tls_close(server);
+    td_tls_close(client);
+    return 0;
+}
+
+static void a_close_leaves_nothing_to_decrypt(void **state)
+{
+    assert_int_equal(run(state, close_before_the_rest, NULL), 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -325,6 +358,7 @@ int main(int argc, char **argv)
         ON_BOTH(an_end_closes_one_way_only),
         ON_BOTH(a_close_says_the_end),
         ON_BOTH(being_cut_off_is_no_end),
+        ON_BOTH(a_close_leaves_nothing_to_decrypt),
         ON_BOTH(a_slow_peer_costs_one_batch),
         ON_BOTH(small_writes_of_a_turn_share_a_record),
         ON_BOTH(a_cancelled_read_loses_nothing),
