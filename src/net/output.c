@@ -208,7 +208,7 @@ int stream_post(td_stream *stream, struct block *block, size_t bytes_max)
         return rc;
     *place(stream, stream->count) = block;
     enqueued(stream, block);
-    if (stream->bytes >= FLUSH_BYTES)
+    if (stream->bytes >= FLUSH_BYTES && !stream->on_sent)  /* who is told of what left is not told within the post */
         (void)flush_now(stream);
     return 0;
 }
