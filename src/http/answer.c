@@ -130,8 +130,10 @@ int answer_upgrade(td_http *http, const char *protocol, const char *fields, td_s
         return -ENOMEM;
     block->size = (size_t)snprintf((char *)block->bytes, block->size, format, protocol, fields);
     rc = send_block(visit, block, 0);
-    if (rc < 0)
+    if (rc < 0) {
+        stream_break(visit->connection->stream);  /* some of it may have left: nothing else may follow */
         return rc;
+    }
     *stream = visit->connection->stream;
     stream_on_input(*stream, NULL, NULL);
     (*stream)->on_sent = NULL;

@@ -69,6 +69,8 @@ static int serve_request(struct visit *visit)
     if (rc <= 0)
         return rc < 0 ? refuse(visit) : -ECONNRESET;
     rc = exchange_handle(http);
+    if (rc < 0 && http->phase == ANSWERING && !visit->chunked && http->answer_left < 0)
+        stream_break(http->stream);  /* its body goes to the connection's end: in good order, that would look like all of it */
     if (rc < 0 || http->phase == UPGRADED || !visit->keep_alive)
         return rc < 0 ? rc : 0;
     return pass_over_body(visit);

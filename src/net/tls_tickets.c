@@ -13,6 +13,7 @@
 #include <openssl/rand.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "net/tls.h"
 
 #define PERIOD_NS 3600000000000
@@ -40,7 +41,8 @@ static int derive(const struct tls_tickets *tickets, int64_t period, struct tls_
 /* Goes to the present period. On failure the old keys stay. */
 static int advance(struct tls_tickets *tickets)
 {
-    int64_t period = td_now() / tickets->period_ns;
+    /* Machines share the calendar, and not the time since they were started. */
+    int64_t period = (tickets->shared ? clock_calendar() * 1000000000 : td_now()) / tickets->period_ns;
     struct tls_ticket_key now, before = tickets->now;
 
     if (period == tickets->period)

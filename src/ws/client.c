@@ -8,12 +8,10 @@
 #include <sys/random.h>
 
 #include "loop/sim.h"
-#include "tandem/lookup.h"
 #include "ws/answer.h"
 #include "ws/ask.h"
 #include "ws/upgrade.h"
 
-#define ADDRESSES_MAX 8
 #define KEY_BYTES 16
 
 int ws_random(struct loop *loop, void *data, size_t size)
@@ -33,17 +31,6 @@ int ws_random(struct loop *loop, void *data, size_t size)
         have += n > 0 ? (size_t)n : 0;
     }
     return 0;
-}
-
-/* Tries the addresses of a place, one after the other. */
-static int connect_to(const char *place, td_stream **stream)
-{
-    td_address at[ADDRESSES_MAX];
-    int count = td_lookup(place, at, ADDRESSES_MAX), rc = count;
-
-    for (int i = 0; i < count && i < ADDRESSES_MAX && (rc = td_connect(stream, at[i].text)) < 0 && rc != -ECANCELED; i++)
-        ;
-    return rc;
 }
 
 /* Encrypts the stream. The context of one connection alone is not needed any more when that stands. */
@@ -156,7 +143,7 @@ int td_ws_connect(td_ws **ws, const char *text, const td_ws_connect_opts *given)
         return rc;
     if (!ws_fields_valid(opts.fields) || (opts.protocols && (!*opts.protocols || !ws_protocols_valid(opts.protocols))))
         return -EINVAL;
-    rc = connect_to(url.place, &stream);
+    rc = td_connect_to(&stream, url.place, NULL);
     if (rc < 0)
         return rc;
     rc = url.tls ? encrypt(&stream, &url, opts.tls) : 0;
