@@ -52,10 +52,11 @@ def compile_with_tandem(source):
 
 
 def tandem_libraries():
-    """What a program links with to have all of Tandem in it."""
-    found = subprocess.run(['pkg-config', '--static', '--libs', 'tandem'], check=True, text=True, stdout=subprocess.PIPE,
-                           env=dict(DEBIAN, PKG_CONFIG_PATH=str(BUILD / 'meson-private'))).stdout.split()
-    return [str(BUILD / 'libtandem.a'), *(word for word in found if word != '-ltandem' and not word.startswith('-L'))]
+    """What a program links with to have all of Tandem in it, and what that needs from elsewhere by shared libraries."""
+    def ask(*words):
+        return subprocess.run(['pkg-config', *words], check=True, text=True, stdout=subprocess.PIPE,
+                              env=dict(DEBIAN, PKG_CONFIG_PATH=str(BUILD / 'meson-private'))).stdout.split()
+    return [str(BUILD / 'libtandem.a'), *ask('--libs', *ask('--print-requires-private', 'tandem')), '-lpthread']
 
 
 def figures(text):
