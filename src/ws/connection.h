@@ -95,6 +95,9 @@ void ws_close_overdue(td_ws *ws);
 /* A control frame, one that is sent as soon as what has begun to leave has left. Returns 0, or a negative errno. */
 int ws_send_control(td_ws *ws, enum ws_opcode opcode, const void *payload, size_t size);
 
+/* While pongs do not leave, a peer that goes on pinging is not heard: waits for one to go. Checkpoint, if it waits. */
+int ws_hold_back(td_ws *ws);
+
 /* packing.c: compression */
 
 /* Whether what we send, or receive, refers to the messages before it. */

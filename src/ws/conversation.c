@@ -13,8 +13,10 @@
 /* Waits for more input. Returns 1; 0 when there is none to come; -ECANCELED; what receiving failed with. */
 static int wait_for_more(td_ws *ws)
 {
-    int rc = stream_wait_input(ws->stream);
+    int rc;
 
+    (void)ws_hold_back(ws);  /* what ended that, ends the next wait as well */
+    rc = stream_wait_input(ws->stream);
     if (rc > 0)
         endpoint_heard(ws);
     else if (rc != -ECANCELED)

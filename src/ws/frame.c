@@ -68,6 +68,15 @@ int ws_send_control(td_ws *ws, enum ws_opcode opcode, const void *payload, size_
     return rc;
 }
 
+int ws_hold_back(td_ws *ws)
+{
+    td_stream *stream = ws->stream;
+
+    if (stream_data_at(stream) - stream_fixed(stream) < STREAM_FIRST_MAX)
+        return 0;
+    return stream_wait_sent(stream, stream_charge(stream) - 1);
+}
+
 td_ws_frame *td_ws_frame_new(td_ws_kind kind, const void *data, size_t size)
 {
     td_ws_frame *frame = malloc(sizeof *frame);

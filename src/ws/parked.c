@@ -27,7 +27,9 @@ static bool handle_input(td_ws *ws)
             ws_fail_for_memory(ws);
         else if (rc == -EAGAIN && ws->stream->input_end <= 0)
             ws_ended(ws);
-        else if (rc == -EAGAIN)
+        if (rc == -EAGAIN)
+            (void)ws_hold_back(ws);
+        if (rc == -EAGAIN && !ws->stream->input && ws->stream->input_end > 0 && !ws->code)
             return false;
         if (ws->code)
             return true;

@@ -277,3 +277,9 @@ def run(program, cases):
                 failed += 1
                 print(f'{backend}: {case.__name__}: {type(error).__name__}: {error}')
     return 1 if failed else 0
+
+
+def is_sanitized(program):
+    """Under AddressSanitizer memory says nothing."""
+    with open(program, 'rb') as file:
+        return b'__asan_init' in file.read()

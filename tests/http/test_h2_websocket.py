@@ -8,7 +8,7 @@ import sys
 import h2.errors
 import h2.events
 
-from h2_client import Client, Failed, Server, check, equal, frame, run
+from h2_client import Client, Failed, Server, check, equal, frame, is_sanitized, run
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 VERSION = [('sec-websocket-version', '13')]
@@ -141,7 +141,7 @@ def who_does_not_read_is_not_read_from(program, backend):
             sent += 4000
         client.socket.settimeout(20)
         check(sent < 4 << 20, f'{sent} bytes were taken for a client that reads nothing')
-        check(server.memory() - before < 4 << 20, f'{server.memory() - before} bytes are held for it')
+        check(is_sanitized(program) or server.memory() - before < 4 << 20, f'{server.memory() - before} bytes are held for it')
         other.echo(b'another stream goes on')
 
 
@@ -173,7 +173,7 @@ def tiny_frames_cost_no_more_than_their_bytes(program, backend):
         client.raw(b''.join(frame(0, 0, channel.stream, bytes([byte])) for byte in head + b'y' * 60000))
         client.h2.streams[channel.stream].outbound_flow_control_window -= len(head) + 60000
         equal(channel.receive(), (BINARY, b'y' * 60000), 'the echo')
-        check(server.memory() - before < 4 << 20, 'one-byte frames are kept as one-byte pieces')
+        check(is_sanitized(program) or server.memory() - before < 4 << 20, 'one-byte frames are kept as one-byte pieces')
 
 
 if __name__ == '__main__':

@@ -205,12 +205,12 @@ def who_never_reads_is_held_back(run):
             before = server.rss_kib()
             raw = opened(server, receive_buffer=4096)
             raw.socket.setblocking(False)
-            sent, idle = 0, time.monotonic() + 1
+            sent, rest, idle = 0, data, time.monotonic() + 1
             while time.monotonic() < idle:   # until it takes no more for a second
                 check(sent < 1 << 28, f'it takes {name} without end')
                 try:
-                    sent += raw.socket.send(data)
-                    idle = time.monotonic() + 1
+                    size = raw.socket.send(rest)
+                    sent, rest, idle = sent + size, rest[size:] or data, time.monotonic() + 1
                 except BlockingIOError:
                     healthy(server)
             grown = server.rss_kib() - before
