@@ -78,7 +78,9 @@ def main():
         config = next((scratch / 'root').rglob('tandem.pc')).parent
         environment = dict(os.environ, PKG_CONFIG_PATH=str(config), PKG_CONFIG_SYSROOT_DIR=str(scratch / 'root'))
         flags = run('pkg-config', '--cflags', '--libs', 'tandem', env=environment).split()
-        static = run('pkg-config', '--static', '--libs', 'tandem', env=environment).split()
+        # Ours from its archive, and what it needs by shared libraries: not all of their own needs have archives installed.
+        needs = run('pkg-config', '--print-requires-private', 'tandem', env=environment).split()
+        needs = run('pkg-config', '--libs', *needs, env=environment).split()
         include = next(part[2:] for part in flags if part.startswith('-I'))
         library = next(part[2:] for part in flags if part.startswith('-L'))
         headers = sorted(pathlib.Path(include, 'tandem').glob('*.h'))
@@ -92,7 +94,7 @@ def main():
             run(*compiler, *STRICT, source, '-x', 'none', '-o', scratch / 'shared', *flags, f'-Wl,-rpath,{library}')
             run(scratch / 'shared')
         run('cc', '-std=c11', source, '-o', scratch / 'static', f'-I{include}', pathlib.Path(library, 'libtandem.a'),
-            *[part for part in static if part != '-ltandem'], '-lpthread')
+            *needs, '-lpthread')
         run(scratch / 'static')
         pages = {page.name.split('.')[0] for page in (scratch / 'root').rglob('man3/*')}
         exported = {line.split()[2].split('@')[0] for line in run('nm', '-D', '--defined-only', pathlib.Path(library, 'libtandem.so'))
