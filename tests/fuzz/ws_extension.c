@@ -35,8 +35,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1)
         return 0;
     wish = (struct ws_deflate_wish){(data[0] & 1) != 0, (uint8_t)(9 + (data[0] >> 1) % 7)};
-    value = strndup((const char *)data + 1, size - 1);
+    value = malloc(size);
     require(value != NULL);
+    memcpy(value, data + 1, size - 1);
+    value[size - 1] = '\0';
     rc = ws_extension_answer(value, &wish, &terms, answer);
     require(rc == 0 || rc == 1 || rc == -EPROTO);
     if (rc == 1) {
