@@ -222,10 +222,10 @@ static void run_errands(struct client *client)
     list_move_all(&now, &client->errands);
     while ((link = list_pop_front(&now))) {
         struct member *member = container_of(link, struct member, errand);
-        unsigned todo = member->todo;
+        unsigned wanted = member->wanted;
 
-        member->todo = 0;
-        if (todo & ERRAND_REMOVE)
+        member->wanted = 0;
+        if (wanted & ERRAND_REMOVE)
             end_member(member, CURL_LAST);
         else
             (void)curl_easy_pause(member->easy, member->paused(member, false));  /* its failure ends the transfer, as any other */
@@ -366,7 +366,7 @@ void client_errand(struct member *member, enum errand what)
 {
     struct client *client = member->client;
 
-    member->todo |= what;
+    member->wanted |= what;
     if (!list_linked(&member->errand))
         list_push_back(&client->errands, &member->errand);
     loop_at_turn_end(client->loop, &client->turn_end);

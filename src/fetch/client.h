@@ -46,7 +46,7 @@ struct member {
     struct td_list nudge;
     struct client *client;
     CURL *easy;
-    unsigned todo;                /* of enum errand */
+    unsigned wanted;              /* of enum errand */
     int (*paused)(struct member *member, bool nudged);     /* what stays paused, of CURLPAUSE_..., when it is resumed or nudged */
     void (*over)(struct member *member, CURLcode code);    /* it has left the multi; CURL_LAST: by ERRAND_REMOVE */
     void (*starve)(struct member *member);                 /* memory is short, and so this transfer's socket is not watched */

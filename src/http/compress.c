@@ -94,7 +94,7 @@ int compress_prepare(td_http *http, struct answer *answer)
     return 0;
 }
 
-/* Runs zlib until it has no more to say for now. */
+/* Runs zlib until it wants more input. */
 static int run(td_http *http, int flush)
 {
     struct http_gzip *gzip = http->gzip;

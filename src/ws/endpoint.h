@@ -66,7 +66,7 @@ void endpoint_put(struct ws_endpoint *endpoint);
 void endpoint_watch(td_ws *ws);
 void endpoint_unwatch(td_ws *ws);
 
-/* A byte came from the peer. In a task: it takes the scheduler's last look at the clock for now. */
+/* A byte came from the peer. In a task: the time is that of the scheduler's last look at the clock. */
 void endpoint_heard(td_ws *ws);
 
 /* The close frame was queued, or hastened: looks again after so long. */
