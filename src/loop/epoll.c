@@ -123,8 +123,6 @@ static void learn(struct io_op *op, int result)
 {
     struct io_file *file = op->file;
 
-    if (op->kind == IO_POLL && op->events == POLLRDHUP)
-        return;  /* no end yet: that says nothing about bytes, whose edge may have been seen already */
     if (result == -EAGAIN)
         *(io_is_write(op) ? &file->writable : &file->readable) = false;
     else if (op->kind == IO_RECEIVE && result > 0 && (size_t)result < op->buffer.size)

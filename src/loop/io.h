@@ -69,7 +69,7 @@ struct io_op {
         const struct msghdr *message;                                  /* IO_SEND; MSG_NOSIGNAL is implied */
         struct msghdr *into;                                           /* IO_RECEIVE_MESSAGE */
         struct { const struct sockaddr *at; socklen_t size; } address; /* IO_CONNECT */
-        short events;                                                  /* IO_POLL: POLLIN, POLLOUT or POLLRDHUP */
+        short events;                                                  /* IO_POLL: POLLIN or POLLOUT */
         struct io_call *call;                                          /* from IO_CALLS on */
     };
     void *owner;                   /* the starter's, for `done` */

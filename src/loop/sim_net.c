@@ -355,9 +355,7 @@ static bool poll_ready(const struct sim_socket *socket, short events)
         return true;
     if (events & POLLOUT)
         return socket->write_shut || !socket->peer || socket->peer->in.count < socket->peer->in.room;
-    if (socket->in.end_arrived || socket->read_shut)
-        return true;
-    return !(events & POLLRDHUP) && socket->in.arrived > 0;
+    return socket->in.end_arrived || socket->read_shut || socket->in.arrived > 0;
 }
 
 int sim_net_attempt(struct sim_socket *socket, struct io_op *op)

@@ -12,7 +12,7 @@ struct td_case_kind {
     bool (*ready)(const td_case *one);       /* it need not wait; NULL for a descriptor, of which only the kernel knows */
     int (*happen)(td_case *one);             /* when ready: does it, and returns its result */
     struct td_list *(*queue)(td_case *one);  /* where it waits, with `item` for its slot; NULL for a time or descriptor */
-    short events;                            /* of a descriptor: POLLIN, POLLOUT, POLLRDHUP */
+    short events;                            /* of a descriptor: POLLIN or POLLOUT */
     /*
      * Not NULL: what it waits for comes from outside. Called when it is in its queue, and asks for it; the case may be ready
      * then, without having been woken.
