@@ -136,7 +136,7 @@ UNUSED static void ask_alone(struct talk *talk, const char *text)
     hear_the_end(talk);
 }
 
-#define STORY(name, story, ...) \
+#define STORY_WITH(options, name, story, ...) \
     static int name##_main(void *arg) \
     { \
         return talk_with(arg, story); \
@@ -146,25 +146,14 @@ UNUSED static void ask_alone(struct talk *talk, const char *text)
         struct talk *talk = calloc(1, sizeof *talk); \
         assert_non_null(talk); \
         *talk = (struct talk){__VA_ARGS__}; \
-        int rc = run(state, name##_main, talk); \
+        int rc = run_with(state, options, name##_main, talk); \
         free(talk); \
         assert_int_equal(rc, 0); \
     }
 
+#define STORY(name, ...) STORY_WITH(((td_opts){.loops = 1}), name, __VA_ARGS__)
+
 /* The same in virtual time: what is waited for comes at once. */
-#define STORY_IN_NO_TIME(name, story, ...) \
-    static int name##_main(void *arg) \
-    { \
-        return talk_with(arg, story); \
-    } \
-    static void name(void **state) \
-    { \
-        struct talk *talk = calloc(1, sizeof *talk); \
-        assert_non_null(talk); \
-        *talk = (struct talk){__VA_ARGS__}; \
-        int rc = run_with(state, (td_opts){.virtual_time = true}, name##_main, talk); \
-        free(talk); \
-        assert_int_equal(rc, 0); \
-    }
+#define STORY_IN_NO_TIME(name, ...) STORY_WITH(((td_opts){.virtual_time = true}), name, __VA_ARGS__)
 
 #endif

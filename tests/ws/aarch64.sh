@@ -1,18 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Masking and UTF-8 by aarch64's vectors, against the scalar ways: compiled for it, and run by an emulator. Skipped where
-# either is missing.
-set -euo pipefail
-
-root=$(dirname "$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")")
-for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
-    if ! command -v "$tool" >/dev/null; then
-        echo "$tool is not installed"
-        exit 77
-    fi
-done
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+# Masking and UTF-8 by aarch64's vectors, against the scalar ways: compiled for it, and run by an emulator.
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../run/aarch64.sh"
 cat >"$folder/vectors.c" <<'END'
 #include <stdio.h>
 #include <stdlib.h>
