@@ -32,7 +32,6 @@ struct connection {
     int fd;
     size_t left;       /* bytes of the answer still to come; in a room: bytes not counted yet */
     double sent;
-    bool heads;        /* http: looking for the head's end */
 };
 
 struct client {
